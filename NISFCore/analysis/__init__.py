@@ -1,0 +1,1 @@
+"""What is computed from a fitted heart: rendered grids, surfaces, volumes, metrics."""

@@ -1,0 +1,1 @@
+"""Fitting one study: latent, global pose, slice motion and intensity scales."""

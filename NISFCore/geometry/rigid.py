@@ -1,0 +1,78 @@
+"""Rigid motion SE(3): rotation vectors (rad), translations (mm), 4x4 matrices. float64.
+
+A slice motion is a rotation about the slice's own centre followed by a translation; rotating
+about a far origin would couple the two.
+"""
+
+import numpy as np
+import numpy.typing as npt
+from scipy.spatial.transform import Rotation
+
+from NISFCore.geometry.spaces import Affine, Points, apply_affine
+
+Vector = npt.NDArray[np.float64]
+
+
+def rotation_from_rotvec(rotvec_rad: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Rotation matrix `(3, 3)` of a rotation vector (axis times angle)."""
+    return Rotation.from_rotvec(np.asarray(rotvec_rad, dtype=np.float64)).as_matrix()
+
+
+def rotvec_from_rotation(rotation: npt.ArrayLike) -> Vector:
+    """Rotation vector of a rotation matrix `(3, 3)`, angle in [0, pi]."""
+    return Rotation.from_matrix(np.asarray(rotation, dtype=np.float64)).as_rotvec()
+
+
+def rigid(rotation: npt.ArrayLike, translation_mm: npt.ArrayLike) -> Affine:
+    """The matrix x -> R x + t."""
+    A = np.eye(4)
+    A[:3, :3] = rotation
+    A[:3, 3] = translation_mm
+    return A
+
+
+def rigid_about(
+    centre: npt.ArrayLike, rotvec_rad: npt.ArrayLike, translation_mm: npt.ArrayLike
+) -> Affine:
+    """The motion x -> R (x - c) + c + t, all in one space."""
+    c = np.asarray(centre, dtype=np.float64)
+    R = rotation_from_rotvec(rotvec_rad)
+    return rigid(R, c - R @ c + np.asarray(translation_mm, dtype=np.float64))
+
+
+def about_centre(motion: npt.ArrayLike, centre: npt.ArrayLike) -> tuple[Vector, Vector]:
+    """Split a rigid motion into (rotvec_rad, translation_mm) about `centre`.
+
+    Inverse of `rigid_about`.
+    """
+    A = np.asarray(motion, dtype=np.float64)
+    c = np.asarray(centre, dtype=np.float64)
+    return rotvec_from_rotation(A[:3, :3]), apply_affine(A, c) - c
+
+
+def invert_rigid(target_from_source: npt.ArrayLike) -> Affine:
+    """Inverse of a rigid map, by transposition."""
+    A = np.asarray(target_from_source, dtype=np.float64)
+    return rigid(A[:3, :3].T, -A[:3, :3].T @ A[:3, 3])
+
+
+def rotation_angle_deg(rotation: npt.ArrayLike) -> float:
+    """Angle of a rotation matrix in degrees, in [0, 180]."""
+    return float(np.rad2deg(np.linalg.norm(rotvec_from_rotation(rotation))))
+
+
+def best_rigid(source: Points, target: Points, weights: npt.ArrayLike | None = None) -> Affine:
+    """The rigid T that minimises sum of w |T source - target|^2 (Kabsch 1976).
+
+    Args:
+        source, target: corresponding points `(n, 3)`, n >= 3 and not all on one line.
+        weights: `(n,)`, or None for equal weights.
+    """
+    w = np.ones(len(source)) if weights is None else np.asarray(weights, dtype=np.float64)
+    w = w / w.sum()
+    source_mean, target_mean = w @ source, w @ target
+    H = (source - source_mean).T @ ((target - target_mean) * w[:, None])
+    U, _, Vt = np.linalg.svd(H)
+    D = np.diag([1.0, 1.0, np.sign(np.linalg.det(Vt.T @ U.T))])
+    R = Vt.T @ D @ U.T
+    return rigid(R, target_mean - R @ source_mean)

@@ -1,0 +1,26 @@
+"""Kinds of cine imaging plane."""
+
+from enum import Enum
+
+
+class View(str, Enum):
+    """Kind of imaging plane, recognised from geometry (names are only a hint)."""
+
+    SA = "SA"
+    """Short axis: one of the parallel stack, perpendicular to the LV axis."""
+    LA_2CH = "LA_2CH"
+    """Two-chamber long axis: left ventricle and left atrium."""
+    LA_3CH = "LA_3CH"
+    """Three-chamber long axis: left ventricle, left atrium and outflow tract."""
+    LA_4CH = "LA_4CH"
+    """Four-chamber long axis."""
+    OTHER = "OTHER"
+    """Anything else; never used by a fit."""
+
+    @property
+    def is_long_axis(self) -> bool:
+        return self in (View.LA_2CH, View.LA_3CH, View.LA_4CH)
+
+
+LONG_AXIS_VIEWS = (View.LA_2CH, View.LA_3CH, View.LA_4CH)
+CARDIAC_VIEWS = (View.SA, *LONG_AXIS_VIEWS)
