@@ -5,8 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from NISFCore.data.study import CineSlice, CineStudy
-from NISFCore.geometry.frame import CanonicalFrame
 from NISFCore.geometry.rigid import rigid_about
 from NISFCore.geometry.spaces import Affine
 
