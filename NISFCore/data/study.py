@@ -186,7 +186,7 @@ class CineStudy:
 
     Attributes:
         slices: used slices (never `View.OTHER`): the SA stack from base to apex, then LA views.
-        subject: a pseudonym chosen by the user or derived from the input's place, never an identity.
+        subject: a pseudonym, chosen by the user or from the input's place, never an identity.
         excluded: slices left out, with reasons.
         warnings: what was assumed, repaired or is missing, for the user.
         has_patient_orientation: False where the file format lost it (some NIfTI conversions), so

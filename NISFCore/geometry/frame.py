@@ -80,7 +80,7 @@ def canonical_frame(
 
 
 def _lv_axis(sa: list[ViewPlane], la: list[ViewPlane], assumptions: list[str]) -> Points:
-    """Unit vector from apex to base: as parallel as possible to every LA plane and the SA normal."""
+    """Unit vector from apex to base, as parallel as can be to all LA planes and the SA normal."""
     M = np.zeros((3, 3))
     for plane in la:
         n = normal_ras(plane.ras_from_ijk)
@@ -141,13 +141,10 @@ def _origin(
             if centre_hint_ras is not None
             else "fewer than two long-axis views: the LV axis passes through the images' centre"
         )
-    if sa:
-        height = _middle_of_stack(sa, z)
-    else:
-        height = float(hint @ z)
+    height = _middle_of_stack(sa, z) if sa else float(hint @ z)
     M = M + np.outer(z, z)
     b = b + z * height
-    return np.linalg.solve(M, b)
+    return np.asarray(np.linalg.solve(M, b), dtype=np.float64)
 
 
 def _middle_of_stack(sa: list[ViewPlane], z: Points) -> float:

@@ -13,7 +13,7 @@ from NISFCore.geometry.spaces import Affine, Points, apply_affine, invert_affine
 
 
 def normal_ras(ras_from_ijk: npt.ArrayLike) -> Points:
-    """Unit normal `(3,)`: column direction × row direction, so that (i, j, normal) is right-handed."""
+    """Unit normal `(3,)`, i axis × j axis: (i, j, normal) is right-handed in RAS."""
     A = np.asarray(ras_from_ijk, dtype=np.float64)
     normal = np.cross(A[:3, 0], A[:3, 1])
     return normal / np.linalg.norm(normal)
