@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from NISFCore.errors import StudyError
 from NISFCore.geometry.planes import centre_ras, normal_ras
-from NISFCore.geometry.spaces import Affine, Points
+from NISFCore.geometry.spaces import Affine, Points, apply_affine
 from NISFCore.labels import N_LABELS
 from NISFCore.views import View
 
@@ -112,6 +112,18 @@ class CineSlice:
     def renamed(self, name: str, view: View | None = None) -> "CineSlice":
         """A copy under another name (and view)."""
         return replace(self, name=name, view=self.view if view is None else view)
+
+    def cropped(self, first: tuple[int, int], shape: tuple[int, int]) -> "CineSlice":
+        """The part of `shape` (rows, cols) that begins at pixel `first` (row, column)."""
+        (row, column), (rows, cols) = first, shape
+        window = (slice(None), slice(row, row + rows), slice(column, column + cols))
+        ras_from_ijk = self.ras_from_ijk.copy()
+        ras_from_ijk[:3, 3] = apply_affine(self.ras_from_ijk, [column, row, 0])
+        labels = self.labels
+        if labels is not None:
+            labels = SliceLabels(np.ascontiguousarray(labels.values[window]), labels.annotated)
+        frames = np.ascontiguousarray(self.frames[window])
+        return replace(self, frames=frames, ras_from_ijk=ras_from_ijk, labels=labels)
 
     def _fail(self, name: str, text: str) -> StudyError:
         return StudyError(f"slice {self.name!r}, {name}: {text}")

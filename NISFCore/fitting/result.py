@@ -1,20 +1,22 @@
 """`FitResult`: everything that a fit found out about one study, and the heart it describes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from NISFCore.data.study import CineStudy
+from NISFCore.fitting.heart import FittedHeart
+from NISFCore.geometry.frame import CanonicalFrame
 from NISFCore.geometry.rigid import rigid_about
 from NISFCore.geometry.spaces import Affine
+from NISFCore.model.prior import Prior
 
 
 @dataclass(frozen=True)
 class SliceMotion:
-    """Where a slice belongs: x -> R (x - c) + c + t in RAS, c the slice's own centre.
-
-    `corrected_ras_from_ijk = motion @ ras_from_ijk`.
-    """
+    """Where a slice belongs: x -> R (x - c) + c + t in RAS, c the slice's own centre."""
 
     rotvec_rad: npt.NDArray[np.float64]
     translation_mm: npt.NDArray[np.float64]
@@ -50,11 +52,60 @@ class FittedParameters:
     Attributes:
         latent: `(n_latent,)` float32 subject code h.
         global_pose: `(4, 4)` rigid, canonical <- canonical, applied after the frame.
-        slice_motion: one per slice, weighted mean zero (the gauge).
+        slice_motion: one per slice; as a whole the moved slices stay where they were scanned
+            (the gauge: a motion common to all slices is in `global_pose`).
         intensity_scale: `(n_slices,)`, prediction = scale × decoder intensity.
+        intensity_reference: `(n_slices,)`, the image intensity that stands for 1.
     """
 
     latent: npt.NDArray[np.float32]
     global_pose: Affine
     slice_motion: tuple[SliceMotion, ...]
     intensity_scale: npt.NDArray[np.float64]
+    intensity_reference: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """A fitted study.
+
+    Attributes:
+        study: the slices that were fitted, cropped to the heart region.
+        history: the solver's steps.
+        figures: PSNR and whatever else was measured, by name.
+        settings: the fit's configuration as plain JSON.
+        seconds: duration of each stage.
+    """
+
+    study: CineStudy
+    prior: Prior
+    frame: CanonicalFrame
+    parameters: FittedParameters
+    history: tuple[FitStep, ...]
+    settings: dict[str, Any]
+    figures: dict[str, float] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def canonical_from_ras(self) -> Affine:
+        """Canonical space of the decoder from scanner space."""
+        return self.parameters.global_pose @ self.frame.canonical_from_ras
+
+    @property
+    def field(self) -> FittedHeart:
+        """The heart in scanner space, where the average slice was."""
+        return FittedHeart(self.prior.decoder, self.parameters.latent, self.canonical_from_ras)
+
+    @property
+    def slice_motions(self) -> tuple[Affine, ...]:
+        """`corrected_from_scanned` of every slice, `(4, 4)` in RAS, in study order."""
+        pairs = zip(self.study.slices, self.parameters.slice_motion, strict=True)
+        return tuple(motion.corrected_from_scanned_ras(s.centre_ras) for s, motion in pairs)
+
+    @property
+    def intensity_scale(self) -> npt.NDArray[np.float64]:
+        return self.parameters.intensity_scale
+
+    @property
+    def intensity_reference(self) -> npt.NDArray[np.float64]:
+        return self.parameters.intensity_reference

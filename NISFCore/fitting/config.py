@@ -1,0 +1,96 @@
+"""Configuration of a fit: the Gauss-Newton solver (default) or the paper's Adam recipe."""
+
+from dataclasses import dataclass
+
+from NISFCore.errors import ConfigError
+from NISFCore.model.psf import NO_PSF, PsfConfig
+
+
+@dataclass(frozen=True)
+class MotionPrior:
+    """Standard deviations of what is not known before a fit.
+
+    Attributes:
+        global_deg, global_mm: the whole heart against the frame found from the planes.
+        slice_deg, slice_mm: each slice against the others (breath-holds).
+        log_scale: intensity scale of each slice.
+    """
+
+    global_deg: float = 5.0
+    global_mm: float = 6.0
+    slice_deg: float = 1.5
+    slice_mm: float = 3.0
+    log_scale: float = 0.1
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not value > 0:
+                raise ConfigError(f"MotionPrior.{name}: got {value}, must be positive")
+
+
+@dataclass(frozen=True)
+class GaussNewtonConfig:
+    """Levenberg-Marquardt on random voxels, fresh ones at every step.
+
+    Attributes:
+        voxels: voxels of each step; its length is the number of steps.
+        first_damping, damping_factor, last_damping: relative to the normal matrix's diagonal.
+        huber: residuals beyond this many RMS count linearly.
+        effective_voxels: how many independent observations the voxels stand for: model misfit is
+            correlated between neighbours, so all of them together say less than their number.
+    """
+
+    voxels: tuple[int, ...] = (1024,) * 2 + (2048,) * 3 + (4096,) * 3 + (16384,) * 2
+    first_damping: float = 1.0
+    damping_factor: float = 0.3
+    last_damping: float = 1e-3
+    huber: float = 1.5
+    effective_voxels: float = 8000.0
+    psf: PsfConfig = PsfConfig()
+    motion_prior: MotionPrior = MotionPrior()
+
+    def __post_init__(self) -> None:
+        if not self.voxels or min(self.voxels) < 1:
+            raise ConfigError(f"GaussNewtonConfig.voxels: got {self.voxels}, need steps of >= 1")
+
+
+@dataclass(frozen=True)
+class AdamConfig:
+    """The paper's fit (section 3.3, "Inference"): Adam from zeros, no PSF, frozen weights.
+
+    Attributes:
+        latent_penalty .. scale_penalty: alpha_latent, alpha_rot, alpha_tra, alpha_intens.
+        scale_bound: scale = 1 + bound tanh(d).
+    """
+
+    n_steps: int = 2500
+    n_voxels: int = 35_000
+    rate: float = 1e-3
+    latent_penalty: float = 1e-4
+    rotation_penalty: float = 1e-4
+    translation_penalty: float = 1e-4
+    scale_penalty: float = 1e-2
+    scale_bound: float = 0.15
+    psf: PsfConfig = NO_PSF
+
+    def __post_init__(self) -> None:
+        if self.n_steps < 1 or self.n_voxels < 1:
+            raise ConfigError("AdamConfig: n_steps and n_voxels must be at least 1")
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """One fit: exactly one solver, and the seed of its voxel draws."""
+
+    gauss_newton: GaussNewtonConfig | None = GaussNewtonConfig()
+    adam: AdamConfig | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if (self.gauss_newton is None) == (self.adam is None):
+            raise ConfigError("FitConfig: give exactly one of gauss_newton and adam")
+
+
+DEFAULT = FitConfig()
+PAPER = FitConfig(gauss_newton=None, adam=AdamConfig())
+CONFIGS = {"default": DEFAULT, "paper": PAPER}

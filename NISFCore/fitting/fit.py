@@ -1,0 +1,162 @@
+"""`fit_study`: one study and a prior in, a `FitResult` out."""
+
+import time
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from NISFCore.config import to_json_object
+from NISFCore.data.canonical import canonical_frame_of
+from NISFCore.data.study import CineSlice, CineStudy
+from NISFCore.errors import ConfigError, StudyError
+from NISFCore.fitting.adam import solve_adam
+from NISFCore.fitting.config import DEFAULT, AdamConfig, FitConfig
+from NISFCore.fitting.gauss_newton import solve_gauss_newton
+from NISFCore.fitting.problem import Estimate, FitProblem, Recorder, fitted_parameters, frozen
+from NISFCore.fitting.result import FitResult
+from NISFCore.geometry.frame import CanonicalFrame
+from NISFCore.geometry.planes import pixel_centres_ras
+from NISFCore.geometry.spaces import apply_affine
+from NISFCore.model.config import HeartRegion
+from NISFCore.model.forward_model import predict
+from NISFCore.model.losses import psnr_loss
+from NISFCore.model.prior import Prior
+from NISFCore.model.psf import PsfConfig
+from NISFCore.model.voxels import MIN_REGION_PIXELS, inside_region, voxel_table
+from NISFCore.progress import CancelToken, ProgressReporter, SilentProgress
+
+CROP_MARGIN_PIXELS = 4
+N_PSNR_VOXELS = 100_000
+
+
+def fit_study(
+    study: CineStudy,
+    prior: Prior,
+    config: FitConfig = DEFAULT,
+    *,
+    device: str = "auto",
+    progress: ProgressReporter | None = None,
+    cancel: CancelToken | None = None,
+) -> FitResult:
+    """Solve for latent, global pose, slice motion and intensity scales of one study.
+
+    Args:
+        study: labels in it, if any, are not used.
+        device: "auto", "cpu" or "cuda".
+
+    Raises:
+        StudyError: if the planes give no frame or no slice shows the heart region.
+        Cancelled: within one solver step of the request.
+    """
+    began = time.monotonic()
+    device = resolve_device(device)
+    frame = canonical_frame_of(study)
+    study = cropped_to_region(study, frame, prior.info.decoder.region)
+    table = voxel_table(study, frame, prior.info.decoder.region).to(device)
+    problem = FitProblem(replace(prior, decoder=prior.decoder.to(device)), table, device)
+    recorder = _recorder(config, progress or SilentProgress(), cancel or CancelToken())
+    prepared = time.monotonic()
+    with frozen(prior):
+        estimate = _solve(problem, config, recorder)
+    psf = config.gauss_newton.psf if config.gauss_newton else _adam(config).psf
+    figures = {"psnr_db": reconstruction_psnr_db(problem, estimate, psf)}
+    parameters = fitted_parameters(estimate, study, frame, table)
+    prior.decoder.to("cpu")
+    finished = time.monotonic()
+    return FitResult(
+        study=replace(study, warnings=study.warnings + frame.assumptions),
+        prior=prior,
+        frame=frame,
+        parameters=parameters,
+        history=tuple(recorder.steps),
+        settings={"fit": to_json_object(config), "device": device},
+        figures=figures,
+        seconds={"prepare": prepared - began, "fit": finished - prepared},
+    )
+
+
+def resolve_device(device: str) -> str:
+    """The device to compute on; "auto" takes CUDA where a small kernel runs on it.
+
+    Raises:
+        ConfigError: for an unknown device, or CUDA where there is none.
+    """
+    if device not in ("auto", "cpu", "cuda"):
+        raise ConfigError(f"device: got {device!r}, allowed: auto, cpu, cuda")
+    if device == "cpu":
+        return "cpu"
+    works = _cuda_works()
+    if device == "cuda" and not works:
+        raise ConfigError("device cuda: no usable CUDA GPU here; choose auto or cpu")
+    return "cuda" if works else "cpu"
+
+
+def cropped_to_region(study: CineStudy, frame: CanonicalFrame, region: HeartRegion) -> CineStudy:
+    """The study with each slice cropped to the heart region; slices that miss it are left out.
+
+    The crop's centre, near the heart, is what a slice motion rotates about.
+
+    Raises:
+        StudyError: if no slice shows the region.
+    """
+    cropped = [_cropped(s, frame, region) for s in study.slices]
+    missed = [s.name for s, c in zip(study.slices, cropped, strict=True) if c is None]
+    kept = tuple(c for c in cropped if c is not None)
+    if not kept:
+        raise StudyError("no slice passes through the heart region found from the planes")
+    warnings = study.warnings
+    if missed:
+        warnings += (f"not fitted, outside the heart region: {', '.join(missed)}",)
+    return replace(study, slices=kept, warnings=warnings)
+
+
+def reconstruction_psnr_db(problem: FitProblem, estimate: Estimate, psf: PsfConfig) -> float:
+    """PSNR (peak 1) of the predicted voxels in the heart region, all slices and phases."""
+    generator = torch.Generator(problem.device).manual_seed(1)
+    table, decoder = problem.table, problem.prior.decoder
+    batch = table.sample(N_PSNR_VOXELS, generator)
+    with torch.inference_mode():
+        predicted = predict(
+            decoder, batch, table.slices, estimate.latent, estimate.poses, psf, generator
+        )
+    return -float(psnr_loss(predicted.intensity, batch.intensity))
+
+
+def _solve(problem: FitProblem, config: FitConfig, recorder: Recorder) -> Estimate:
+    if config.gauss_newton is not None:
+        return solve_gauss_newton(problem, config.gauss_newton, config.seed, recorder)
+    return solve_adam(problem, _adam(config), config.seed, recorder)
+
+
+def _adam(config: FitConfig) -> AdamConfig:
+    assert config.adam is not None  # FitConfig holds exactly one solver
+    return config.adam
+
+
+def _recorder(config: FitConfig, progress: ProgressReporter, cancel: CancelToken) -> Recorder:
+    if config.gauss_newton is not None:
+        return Recorder("fit", len(config.gauss_newton.voxels), progress, cancel)
+    return Recorder("fit", _adam(config).n_steps, progress, cancel)
+
+
+def _cropped(s: CineSlice, frame: CanonicalFrame, region: HeartRegion) -> CineSlice | None:
+    points = apply_affine(frame.canonical_from_ras, pixel_centres_ras(s.ras_from_ijk, s.shape))
+    inside = inside_region(points, region)
+    if inside.sum() < MIN_REGION_PIXELS:
+        return None
+    first, last = [], []
+    for axis in (1, 0):
+        hits = np.flatnonzero(inside.any(axis=axis))
+        first.append(max(0, int(hits[0]) - CROP_MARGIN_PIXELS))
+        last.append(min(s.shape[1 - axis], int(hits[-1]) + 1 + CROP_MARGIN_PIXELS))
+    return s.cropped((first[0], first[1]), (last[0] - first[0], last[1] - first[1]))
+
+
+def _cuda_works() -> bool:
+    if not torch.cuda.is_available():
+        return False
+    try:
+        return bool((torch.ones(8, device="cuda") * 2).sum().item() == 16.0)
+    except RuntimeError:  # a GPU that this build of torch has no kernels for
+        return False

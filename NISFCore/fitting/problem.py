@@ -1,0 +1,144 @@
+"""What both solvers share: the problem, the estimate, and the conversion to `FittedParameters`."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from NISFCore.data.study import CineStudy
+from NISFCore.fitting.result import FitStep, FittedParameters, SliceMotion
+from NISFCore.geometry.frame import CanonicalFrame
+from NISFCore.geometry.planes import pixel_centres_ras
+from NISFCore.geometry.rigid import (
+    about_centre,
+    best_rigid,
+    invert_rigid,
+    rigid,
+    rigid_about,
+    rotation_from_rotvec,
+)
+from NISFCore.geometry.spaces import Affine, apply_affine
+from NISFCore.model.motion_correction import Poses
+from NISFCore.model.prior import Prior
+from NISFCore.model.voxels import VoxelTable
+from NISFCore.progress import CancelToken, ProgressEvent, ProgressReporter
+
+
+@dataclass(frozen=True)
+class FitProblem:
+    """One study's voxels and the prior, on one device. Only intensities are used."""
+
+    prior: Prior
+    table: VoxelTable
+    device: str
+
+
+@dataclass
+class Estimate:
+    """The current unknowns: latent `(1, n_latent)` and poses of one subject."""
+
+    latent: Tensor
+    poses: Poses
+
+
+@dataclass
+class Recorder:
+    """Keeps the history of a solver and passes it on."""
+
+    stage: str
+    total: int
+    progress: ProgressReporter
+    cancel: CancelToken
+    began: float = field(default_factory=time.monotonic)
+    steps: list[FitStep] = field(default_factory=list)
+
+    def record(self, loss: float, mse: float) -> None:
+        """Add one finished step.
+
+        Raises:
+            Cancelled: if the user asked for it.
+        """
+        seconds = time.monotonic() - self.began
+        psnr_db = -10.0 * float(np.log10(max(mse, 1e-12)))
+        step = FitStep(self.stage, len(self.steps) + 1, loss, psnr_db, seconds)
+        self.steps.append(step)
+        self.progress.report(
+            ProgressEvent(self.stage, step.step, self.total, seconds, loss=loss, psnr_db=psnr_db)
+        )
+        self.cancel.check()
+
+
+def fitted_parameters(
+    estimate: Estimate, study: CineStudy, frame: CanonicalFrame, table: VoxelTable
+) -> FittedParameters:
+    """Convert to RAS and fix the gauge: the mean slice motion is zero, the rest is global pose."""
+    poses = estimate.poses
+    motions = _motions_ras(poses, study, frame)
+    common = _common_motion(motions, study, table)
+    centred = [common @ motion for motion in motions]
+    global_pose = _global_pose(poses)
+    F = frame.canonical_from_ras
+    # G F M_j = (G F T^-1 F^-1) F (T M_j): what the heart looks like in a slice does not change
+    global_pose = global_pose @ F @ invert_rigid(common) @ invert_rigid(F)
+    return FittedParameters(
+        latent=estimate.latent[0].detach().cpu().numpy().astype(np.float32),
+        global_pose=global_pose,
+        slice_motion=tuple(
+            SliceMotion(*about_centre(motion, s.centre_ras))
+            for motion, s in zip(centred, study.slices, strict=True)
+        ),
+        intensity_scale=np.exp(_float64(poses.log_scale)),
+        intensity_reference=_float64(table.intensity_reference),
+    )
+
+
+def _global_pose(poses: Poses) -> Affine:
+    rotvec = _float64(poses.global_rotvec[0])
+    return rigid(rotation_from_rotvec(rotvec), _float64(poses.global_translation_mm[0]))
+
+
+def _motions_ras(poses: Poses, study: CineStudy, frame: CanonicalFrame) -> list[Affine]:
+    """Slice motions as 4x4 in RAS: rotation vectors and shifts turn with the frame."""
+    ras_from_canonical = invert_rigid(frame.canonical_from_ras)[:3, :3]
+    rotvecs = _float64(poses.slice_rotvec) @ ras_from_canonical.T
+    shifts = _float64(poses.slice_translation_mm) @ ras_from_canonical.T
+    return [
+        rigid_about(s.centre_ras, rotvec, shift)
+        for s, rotvec, shift in zip(study.slices, rotvecs, shifts, strict=True)
+    ]
+
+
+def _common_motion(motions: list[Affine], study: CineStudy, table: VoxelTable) -> Affine:
+    """The rigid T that brings the moved slices, as a whole, back to where they were scanned."""
+    counts = torch.bincount(table.slice_index.cpu(), minlength=len(motions)).numpy()
+    scanned, moved, weights = [], [], []
+    for motion, s, n in zip(motions, study.slices, counts, strict=True):
+        rows, cols = s.shape
+        points = pixel_centres_ras(s.ras_from_ijk, s.shape)
+        corners = points[:: max(1, rows - 1), :: max(1, cols - 1)].reshape(-1, 3)
+        scanned.append(corners)
+        moved.append(apply_affine(motion, corners))
+        weights.append(np.full(len(corners), n / len(corners)))
+    return best_rigid(np.concatenate(moved), np.concatenate(scanned), np.concatenate(weights))
+
+
+def _float64(values: Tensor) -> np.ndarray:
+    return values.detach().cpu().numpy().astype(np.float64)
+
+
+@contextmanager
+def frozen(prior: Prior) -> Iterator[None]:
+    """The decoder's weights take no gradient: a backward pass stops at its inputs."""
+    parameters = list(prior.decoder.parameters())
+    before = [p.requires_grad for p in parameters]
+    for p in parameters:
+        p.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for p, value in zip(parameters, before, strict=True):
+            p.requires_grad_(value)

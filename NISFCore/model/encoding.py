@@ -1,0 +1,64 @@
+"""Sinusoidal encoding of a 3D+time coordinate (paper section 3.2, "Network architecture").
+
+The five values [x, y, z, sin(2 pi t), cos(2 pi t)], space divided by `half_extent_mm`, become
+sin(2^i pi c), cos(2^i pi c). The paper's time pair is (sin(pi t), cos(pi t)), which covers half a
+circle, so that its cycle does not close; here t and t + 1 are the same.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+class CoordinateEncoding(nn.Module):
+    """Encode points and cycle fractions; 7 space and 5 time bands give the paper's 62 features."""
+
+    def __init__(self, n_space_bands: int, n_time_bands: int, half_extent_mm: float) -> None:
+        super().__init__()
+        self.half_extent_mm = half_extent_mm
+        self.register_buffer("space_bands", _bands(n_space_bands), persistent=False)
+        self.register_buffer("time_bands", _bands(n_time_bands), persistent=False)
+        self.register_buffer("space_weights", torch.ones(n_space_bands), persistent=False)
+        self.space_bands: Tensor
+        self.time_bands: Tensor
+        self.space_weights: Tensor
+
+    @property
+    def n_features(self) -> int:
+        return 2 * (3 * len(self.space_bands) + 2 * len(self.time_bands))
+
+    def open_bands(self, fraction: float) -> None:
+        """Coarse-to-fine training: open the lowest `fraction` of the spatial bands smoothly.
+
+        Band i of n has weight (1 - cos(pi clamp(n fraction - i, 0, 1))) / 2 (Park et al. 2021,
+        Nerfies, eq. 8). At 1 all bands are open, which is the state at inference.
+        """
+        n = len(self.space_weights)
+        position = torch.arange(n, dtype=self.space_weights.dtype)
+        opened = (fraction * n - position).clamp(0.0, 1.0)
+        self.space_weights.copy_((1 - torch.cos(math.pi * opened)) / 2)
+
+    def forward(self, points_mm: Tensor, cycle_fraction: Tensor) -> Tensor:
+        """Encode.
+
+        Args:
+            points_mm: `(n, 3)` canonical.
+            cycle_fraction: `(n,)`.
+
+        Returns:
+            `(n, n_features)`.
+        """
+        phase = (points_mm / self.half_extent_mm)[:, :, None] * self.space_bands
+        space = torch.cat([torch.sin(phase), torch.cos(phase)], dim=2) * self.space_weights.repeat(
+            2
+        )
+        angle = 2 * math.pi * cycle_fraction
+        circle = torch.stack([torch.sin(angle), torch.cos(angle)], dim=1)
+        beat = circle[:, :, None] * self.time_bands
+        time = torch.cat([torch.sin(beat), torch.cos(beat)], dim=2)
+        return torch.cat([space.flatten(1), time.flatten(1)], dim=1)
+
+
+def _bands(n: int) -> Tensor:
+    return math.pi * 2.0 ** torch.arange(n, dtype=torch.float32)

@@ -1,0 +1,87 @@
+"""THE forward model: slice motion -> point-spread function -> decoder -> intensity scale.
+
+Training, both solvers of the fit and the rendering of slices go through this one file.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from NISFCore.model.decoder import Decoder
+from NISFCore.model.motion_correction import Poses, rotation_from_rotvec
+from NISFCore.model.psf import PsfConfig, psf_offsets
+from NISFCore.model.voxels import SliceTable, VoxelBatch
+
+
+@dataclass(frozen=True)
+class SamplePoints:
+    """Where the decoder is asked for each voxel.
+
+    Attributes:
+        corrected_mm: `(n, k, 3)` after slice motion, before the global pose.
+        canonical_mm: `(n, k, 3)` after both.
+        weights: `(k,)` of the PSF, sum one.
+    """
+
+    corrected_mm: Tensor
+    canonical_mm: Tensor
+    weights: Tensor
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Predicted voxels: intensity `(n,)` with the slice's scale, label probabilities `(n, 4)`."""
+
+    intensity: Tensor
+    label_probabilities: Tensor
+
+
+def sample_points(
+    batch: VoxelBatch,
+    slices: SliceTable,
+    poses: Poses,
+    psf: PsfConfig,
+    generator: torch.Generator | None = None,
+) -> SamplePoints:
+    """Apply the PSF, slice motion and global pose to the voxels' nominal positions."""
+    j = batch.slice_index
+    n = slices.subject[j]
+    offsets, weights = psf_offsets(psf, slices.sigma_mm[j], slices.axes[j], generator)
+    centre = slices.centre_mm[j][:, None]
+    relative = batch.position_mm[:, None] + offsets - centre
+    R_slice = rotation_from_rotvec(poses.slice_rotvec)[j]
+    R_global = rotation_from_rotvec(poses.global_rotvec)[n]
+    # x = R(w_n) ( R(w_j) (p - c_j) + c_j + t_j ) + t_n, see motion_correction
+    corrected = relative @ R_slice.mT + centre + poses.slice_translation_mm[j][:, None]
+    canonical = corrected @ R_global.mT + poses.global_translation_mm[n][:, None]
+    return SamplePoints(corrected, canonical, weights)
+
+
+def predict(
+    decoder: Decoder,
+    batch: VoxelBatch,
+    slices: SliceTable,
+    latents: Tensor,
+    poses: Poses,
+    psf: PsfConfig,
+    generator: torch.Generator | None = None,
+) -> Prediction:
+    """Predict the voxels of `batch`.
+
+    Args:
+        latents: `(n_subjects, n_latent)`.
+
+    Returns:
+        PSF-weighted mean over the samples of each voxel (paper: i_v = 1/K sum f_I(x_k)).
+    """
+    points = sample_points(batch, slices, poses, psf, generator)
+    k = points.weights.shape[0]
+    latent = latents[slices.subject[batch.slice_index]].repeat_interleave(k, dim=0)
+    time = batch.cycle_fraction.repeat_interleave(k)
+    intensity, logits = decoder(points.canonical_mm.flatten(0, 1), time, latent)
+    mean_intensity = intensity.view(-1, k) @ points.weights
+    probabilities = torch.softmax(logits, dim=1).view(-1, k, logits.shape[1])
+    mean_probabilities = torch.einsum("nkl,k->nl", probabilities, points.weights)
+    scale = torch.exp(poses.log_scale)[batch.slice_index]
+    return Prediction(scale * mean_intensity, mean_probabilities)

@@ -1,0 +1,277 @@
+"""The training loop (paper section 3.3): one flat loop over random voxel batches.
+
+Optimised together: the decoder's weights, one latent and one global pose per subject, and one
+motion and one intensity scale per slice. Gauge: the mean global pose over the subjects and each
+subject's mean slice motion are removed, else the canonical frame drifts away from the cohort's.
+
+Launched by `torchrun`, every process draws its own voxels and the gradients are averaged.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from NISFCore.config import to_json_object
+from NISFCore.model.decoder import Decoder
+from NISFCore.model.forward_model import Prediction, predict
+from NISFCore.model.losses import dice_loss, label_cross_entropy, psnr_loss
+from NISFCore.model.motion_correction import Poses
+from NISFCore.model.prior import Prior, PriorInfo, latent_statistics
+from NISFCore.model.psf import NO_PSF
+from NISFCore.model.voxels import VoxelBatch, VoxelTable
+from NISFCore.progress import CancelToken, ProgressEvent, ProgressReporter, SilentProgress
+from NISFCore.training.config import TrainingConfig
+from NISFCore.training.parallel import average_gradients, process_rank, world_size
+from NISFCore.training.validation import validate
+
+LATENT_START_VARIANCE = 1e-4  # paper: H ~ N(0, 1e-4)
+MM_PER_UNIT = 80.0  # translations are optimised in about the paper's [-1, 1] units
+
+
+class CohortParameters(nn.Module):
+    """What is learned per subject and per slice."""
+
+    def __init__(self, n_subjects: int, n_slices: int, n_latent: int) -> None:
+        super().__init__()
+        start = torch.randn(n_subjects, n_latent) * math.sqrt(LATENT_START_VARIANCE)
+        self.latents = nn.Parameter(start)
+        self.global_rotvec = nn.Parameter(torch.zeros(n_subjects, 3))
+        self.global_shift = nn.Parameter(torch.zeros(n_subjects, 3))
+        self.slice_rotvec = nn.Parameter(torch.zeros(n_slices, 3))
+        self.slice_shift = nn.Parameter(torch.zeros(n_slices, 3))
+        self.log_scale = nn.Parameter(torch.zeros(n_slices))
+
+    @property
+    def motion(self) -> list[nn.Parameter]:
+        return [
+            self.global_rotvec,
+            self.global_shift,
+            self.slice_rotvec,
+            self.slice_shift,
+            self.log_scale,
+        ]
+
+    def poses(self, subject_of_slice: Tensor, learn_slice_motion: bool) -> Poses:
+        """Poses in mm with the gauge fixed."""
+        on = 1.0 if learn_slice_motion else 0.0
+        return Poses(
+            self.global_rotvec - self.global_rotvec.mean(0),
+            (self.global_shift - self.global_shift.mean(0)) * MM_PER_UNIT,
+            self.slice_rotvec * on,
+            self.slice_shift * (on * MM_PER_UNIT),
+            self.log_scale,
+        ).without_mean(subject_of_slice)
+
+
+@dataclass
+class TrainingState:
+    """Everything that a checkpoint holds."""
+
+    step: int
+    decoder: Decoder
+    cohort: CohortParameters
+    optimiser: torch.optim.Adam
+    generator: torch.Generator
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "step": self.step,
+            "decoder": self.decoder.state_dict(),
+            "cohort": self.cohort.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "generator": self.generator.get_state(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.step = int(state["step"])
+        self.decoder.load_state_dict(state["decoder"])
+        self.cohort.load_state_dict(state["cohort"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.generator.set_state(state["generator"].cpu())
+
+
+def new_state(table: VoxelTable, config: TrainingConfig, device: str) -> TrainingState:
+    """Fresh networks and parameters, the same for the same seed on every process."""
+    torch.manual_seed(config.seed)
+    decoder = Decoder(config.decoder).to(device)
+    n_subjects = int(table.slices.subject.max()) + 1
+    cohort = CohortParameters(n_subjects, len(table.slices), config.decoder.n_latent).to(device)
+    optimiser = torch.optim.Adam(
+        [
+            {"params": list(decoder.parameters()), "lr": config.weight_rate},
+            {"params": [cohort.latents], "lr": config.latent_rate},
+            {"params": cohort.motion, "lr": config.motion_rate},
+        ],
+        betas=(0.9, 0.99),
+    )
+    generator = torch.Generator(device).manual_seed(config.seed + 1 + process_rank())
+    return TrainingState(0, decoder, cohort, optimiser, generator)
+
+
+def train(
+    table: VoxelTable,
+    state: TrainingState,
+    config: TrainingConfig,
+    *,
+    validation_table: VoxelTable | None = None,
+    on_checkpoint: Callable[[TrainingState], None] | None = None,
+    on_log: Callable[[dict[str, float]], None] | None = None,
+    progress: ProgressReporter | None = None,
+    cancel: CancelToken | None = None,
+) -> None:
+    """Run `state` on to the last step of `config`.
+
+    Args:
+        table: voxels of the training subjects, on the state's device.
+        validation_table: voxels of unseen subjects.
+        on_checkpoint: called every `checkpoint_every` steps and at the end.
+        on_log: called with the figures of a step, about a hundred times, and after validations.
+
+    Raises:
+        Cancelled: after a last checkpoint.
+    """
+    progress, cancel = progress or SilentProgress(), cancel or CancelToken()
+    began, log_every = time.monotonic(), max(1, config.n_steps // 100)
+    base_rates = [config.weight_rate, config.latent_rate, config.motion_rate]
+    while state.step < config.n_steps:
+        if cancel.is_cancelled:
+            if on_checkpoint is not None:
+                on_checkpoint(state)
+            cancel.check()
+        set_schedule(state, config, base_rates)
+        batch = table.sample(config.voxels_per_step, state.generator)
+        prediction = _predict(table, batch, state, config)
+        loss, psnr_db = objective(prediction, batch, table, state, config)
+        state.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        average_gradients(state.optimiser)
+        state.optimiser.step()
+        state.step += 1
+        figures: dict[str, float] = {}
+        if state.step % log_every == 0:
+            figures = {"step": state.step, "loss": float(loss), "psnr_db": float(psnr_db)}
+        if validation_table is not None and state.step % config.validate_every == 0:
+            figures |= {"step": state.step} | _validation_figures(state, validation_table)
+        if figures:
+            seconds = time.monotonic() - began
+            _report(figures, seconds, config, progress, on_log)
+        if on_checkpoint is not None and (
+            state.step % config.checkpoint_every == 0 or state.step == config.n_steps
+        ):
+            on_checkpoint(state)
+
+
+def objective(
+    prediction: Prediction,
+    batch: VoxelBatch,
+    table: VoxelTable,
+    state: TrainingState,
+    config: TrainingConfig,
+) -> tuple[Tensor, Tensor]:
+    """L_total of the paper (section 3.3) and the batch's PSNR in dB."""
+    cohort = state.cohort
+    minus_psnr = psnr_loss(prediction.intensity, batch.intensity)
+    loss = minus_psnr + dice_loss(prediction.label_probabilities, batch.label, batch.has_label)
+    if config.cross_entropy > 0:
+        loss = loss + config.cross_entropy * label_cross_entropy(
+            prediction.label_probabilities, batch.label, batch.has_label
+        )
+    weights = sum(p.square().sum() for p in state.decoder.parameters())
+    subjects = table.slices.subject[batch.slice_index]
+    latent = cohort.latents[subjects].square().sum(1).mean()
+    rotation = cohort.global_rotvec.square().sum() + cohort.slice_rotvec.square().sum()
+    shift = cohort.global_shift.square().sum() + cohort.slice_shift.square().sum()
+    loss = loss + config.weight_decay * weights + config.latent_penalty * latent
+    loss = loss + config.rotation_penalty * rotation + config.translation_penalty * shift
+    return loss + config.scale_penalty * cohort.log_scale.square().sum(), -minus_psnr.detach()
+
+
+def set_schedule(state: TrainingState, config: TrainingConfig, base_rates: list[float]) -> None:
+    """Learning rates (linear warm-up, cosine), opened encoding bands and motion for this step."""
+    fraction = state.step / config.n_steps
+    warm = min(1.0, (fraction + 1 / config.n_steps) / config.warm_up) if config.warm_up > 0 else 1.0
+    cosine = (1 + math.cos(math.pi * fraction)) / 2
+    factor = warm * (config.final_rate + (1 - config.final_rate) * cosine)
+    for group, rate in zip(state.optimiser.param_groups, base_rates, strict=True):
+        group["lr"] = rate * factor
+    if fraction < config.motion_from:
+        state.optimiser.param_groups[2]["lr"] = 0.0
+    opening = min(1.0, fraction / config.open_bands_until) if config.open_bands_until > 0 else 1.0
+    state.decoder.encoding.open_bands(config.first_bands + (1 - config.first_bands) * opening)
+
+
+def trained_prior(
+    state: TrainingState, config: TrainingConfig, name: str, provenance: dict[str, Any]
+) -> Prior:
+    """The prior that this state stands for, on the CPU, with the cohort's latent statistics."""
+    decoder = Decoder(config.decoder)
+    decoder.load_state_dict({k: v.cpu() for k, v in state.decoder.state_dict().items()})
+    decoder.requires_grad_(False).eval()
+    latents = state.cohort.latents.detach().cpu()
+    mean, covariance = latent_statistics(latents)
+    training = {"config": to_json_object(config), "n_steps_done": state.step, **provenance}
+    info = PriorInfo(config.decoder, len(latents), training, name)
+    return Prior(info, decoder, mean, covariance)
+
+
+def _predict(
+    table: VoxelTable, batch: VoxelBatch, state: TrainingState, config: TrainingConfig
+) -> Prediction:
+    psf = config.psf if state.step >= config.psf_from * config.n_steps else NO_PSF
+    device_type = table.position_mm.device.type
+    with torch.autocast(device_type, dtype=torch.bfloat16, enabled=device_type == "cuda"):
+        poses = state.cohort.poses(table.slices.subject, config.learn_slice_motion)
+        latents = state.cohort.latents
+        prediction = predict(
+            state.decoder, batch, table.slices, latents, poses, psf, state.generator
+        )
+    return replace(
+        prediction,
+        intensity=prediction.intensity.float(),
+        label_probabilities=prediction.label_probabilities.float(),
+    )
+
+
+def _validation_figures(state: TrainingState, table: VoxelTable) -> dict[str, float]:
+    start = state.cohort.latents.detach().mean(0)
+    figures = validate(state.decoder, table, start)
+    return {f"validation_{key}": value for key, value in figures.items()}
+
+
+def _report(
+    figures: dict[str, float],
+    seconds: float,
+    config: TrainingConfig,
+    progress: ProgressReporter,
+    on_log: Callable[[dict[str, float]], None] | None,
+) -> None:
+    if process_rank() != 0:
+        return
+    if on_log is not None:
+        on_log(figures | {"seconds": seconds, "n_processes": world_size()})
+    progress.report(
+        ProgressEvent(
+            stage="train",
+            step=int(figures["step"]),
+            total=config.n_steps,
+            seconds=seconds,
+            loss=figures.get("loss"),
+            psnr_db=figures.get("validation_psnr_db", figures.get("psnr_db")),
+            message=_validation_message(figures),
+        )
+    )
+
+
+def _validation_message(figures: dict[str, float]) -> str | None:
+    if "validation_psnr_db" not in figures:
+        return None
+    dice = "/".join(
+        f"{figures[f'validation_dice_{key}']:.3f}"
+        for key in ("lv_blood_pool", "lv_myocardium", "rv_blood_pool")
+    )
+    return f"unseen subjects: PSNR {figures['validation_psnr_db']:.2f} dB, Dice {dice}"

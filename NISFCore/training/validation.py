@@ -1,0 +1,66 @@
+"""Validation on unseen subjects: their latents, poses and scales are solved for from intensities
+alone with the decoder frozen, as at fitting time, then intensities and labels are compared.
+"""
+
+import torch
+from torch import Tensor
+
+from NISFCore.labels import FOREGROUND, LABEL_INFO, N_LABELS
+from NISFCore.model.decoder import Decoder
+from NISFCore.model.forward_model import Prediction, predict
+from NISFCore.model.losses import psnr_loss
+from NISFCore.model.motion_correction import Poses
+from NISFCore.model.psf import NO_PSF
+from NISFCore.model.voxels import VoxelTable
+
+N_STEPS = 150
+N_VOXELS = 4096
+N_TEST_VOXELS = 50_000
+
+
+def validate(decoder: Decoder, table: VoxelTable, latent_start: Tensor) -> dict[str, float]:
+    """Solve for the subjects of `table` with Adam and measure. Deterministic.
+
+    Returns:
+        `psnr_db` (peak 1) and `dice_<label>` in plane, over all unseen subjects.
+    """
+    device = table.position_mm.device
+    generator = torch.Generator(device).manual_seed(0)
+    n_subjects = int(table.slices.subject.max()) + 1
+    latents = latent_start.expand(n_subjects, -1).clone().requires_grad_(True)
+    poses = Poses.identity(n_subjects, len(table.slices), device)
+    pose_values = [poses.global_rotvec, poses.log_scale, poses.global_translation_mm]
+    optimiser = torch.optim.Adam(
+        [
+            {"params": [latents], "lr": 2e-2},
+            {"params": pose_values[:2], "lr": 5e-3},
+            {"params": pose_values[2:], "lr": 0.2},
+        ]
+    )
+    for value in pose_values:
+        value.requires_grad_(True)
+    for step in range(N_STEPS):
+        for group, rate in zip(optimiser.param_groups, (2e-2, 5e-3, 0.2), strict=True):
+            group["lr"] = rate * (1 - step / N_STEPS)
+        batch = table.sample(N_VOXELS, generator)
+        prediction = predict(decoder, batch, table.slices, latents, poses, NO_PSF)
+        loss = psnr_loss(prediction.intensity, batch.intensity)
+        gradients = torch.autograd.grad(loss, [latents, *pose_values])
+        for value, gradient in zip([latents, *pose_values], gradients, strict=True):
+            value.grad = gradient
+        optimiser.step()
+    batch = table.sample(N_TEST_VOXELS, generator)
+    with torch.no_grad():
+        prediction = predict(decoder, batch, table.slices, latents, poses, NO_PSF)
+    psnr_db = -float(psnr_loss(prediction.intensity, batch.intensity))
+    return {"psnr_db": psnr_db} | _dice(prediction, batch.label, batch.has_label)
+
+
+def _dice(prediction: Prediction, label: Tensor, has_label: Tensor) -> dict[str, float]:
+    """Hard Dice per foreground label over the annotated voxels."""
+    estimate = prediction.label_probabilities.argmax(1)[has_label]
+    truth = label[has_label]
+    pairs = torch.bincount(truth * N_LABELS + estimate, minlength=N_LABELS**2)
+    C = pairs.view(N_LABELS, N_LABELS).double()
+    dice = 2 * C.diagonal() / (C.sum(0) + C.sum(1)).clamp(min=1)
+    return {f"dice_{LABEL_INFO[i].key}": float(dice[i]) for i in FOREGROUND}
