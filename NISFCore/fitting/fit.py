@@ -1,5 +1,6 @@
 """`fit_study`: one study and a prior in, a `FitResult` out."""
 
+import copy
 import time
 from dataclasses import replace
 
@@ -54,15 +55,14 @@ def fit_study(
     frame = canonical_frame_of(study)
     study = cropped_to_region(study, frame, prior.info.decoder.region)
     table = voxel_table(study, frame, prior.info.decoder.region).to(device)
-    problem = FitProblem(replace(prior, decoder=prior.decoder.to(device)), table, device)
+    problem = FitProblem(_on_device(prior, device), table, device)
     recorder = _recorder(config, progress or SilentProgress(), cancel or CancelToken())
     prepared = time.monotonic()
-    with frozen(prior):
+    with frozen(problem.prior):
         estimate = _solve(problem, config, recorder)
     psf = config.gauss_newton.psf if config.gauss_newton else _adam(config).psf
     figures = {"psnr_db": reconstruction_psnr_db(problem, estimate, psf)}
     parameters = fitted_parameters(estimate, study, frame, table)
-    prior.decoder.to("cpu")
     finished = time.monotonic()
     return FitResult(
         study=replace(study, warnings=study.warnings + frame.assumptions),
@@ -121,6 +121,13 @@ def reconstruction_psnr_db(problem: FitProblem, estimate: Estimate, psf: PsfConf
             decoder, batch, table.slices, estimate.latent, estimate.poses, psf, generator
         )
     return -float(psnr_loss(predicted.intensity, batch.intensity))
+
+
+def _on_device(prior: Prior, device: str) -> Prior:
+    """The prior with a decoder on `device`; the caller's own stays where it is."""
+    if device == "cpu":
+        return prior
+    return replace(prior, decoder=copy.deepcopy(prior.decoder).to(device))
 
 
 def _solve(problem: FitProblem, config: FitConfig, recorder: Recorder) -> Estimate:

@@ -50,7 +50,9 @@ class Decoder(nn.Module):
         hidden = features
         for block in self.blocks:
             hidden = block(hidden) + features
-        output = self.head(hidden).float()
+        output = self.head(hidden)
+        if output.dtype in (torch.bfloat16, torch.float16):  # under autocast
+            output = output.float()
         return torch.sigmoid(output[:, 0]), output[:, 1:]
 
     def _initialise(self) -> None:

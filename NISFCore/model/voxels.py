@@ -95,7 +95,7 @@ class VoxelTable:
             position_mm=self.position_mm[pixel],
             slice_index=self.slice_index[pixel],
             cycle_fraction=self.cycle_fraction[row],
-            intensity=self.values[value].float(),
+            intensity=self.values[value].to(self.position_mm),
             label=self.labels[value].long(),
             has_label=self.has_label[row],
         )
