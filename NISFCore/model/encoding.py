@@ -2,13 +2,17 @@
 
 The five values [x, y, z, sin(2 pi t), cos(2 pi t)], space divided by `half_extent_mm`, become
 sin(2^i pi c), cos(2^i pi c). The paper's time pair is (sin(pi t), cos(pi t)), which covers half a
-circle, so that its cycle does not close; here t and t + 1 are the same.
+circle, so that its cycle does not close; here t and t + 1 are the same. The circle's radius is
+1/2: at radius 1, sin(pi c) and cos(pi c) could not tell c = -1 from 1, systole from diastole.
 """
 
 import math
 
 import torch
 from torch import Tensor, nn
+
+
+CIRCLE_RADIUS = 0.5
 
 
 class CoordinateEncoding(nn.Module):
@@ -54,7 +58,7 @@ class CoordinateEncoding(nn.Module):
             2
         )
         angle = 2 * math.pi * cycle_fraction
-        circle = torch.stack([torch.sin(angle), torch.cos(angle)], dim=1)
+        circle = CIRCLE_RADIUS * torch.stack([torch.sin(angle), torch.cos(angle)], dim=1)
         beat = circle[:, :, None] * self.time_bands
         time = torch.cat([torch.sin(beat), torch.cos(beat)], dim=2)
         return torch.cat([space.flatten(1), time.flatten(1)], dim=1)
