@@ -1,0 +1,98 @@
+"""What analysis and export need to know of a fitted study, and of the truth it is compared with.
+
+Both are structural: `FitResult` and the phantom's truth satisfy them, and so do small analytic
+hearts in tests.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from NISFCore.data.study import CineStudy
+from NISFCore.geometry.field import HeartField
+from NISFCore.geometry.spaces import Affine
+
+
+class HistoryStep(Protocol):
+    """One step of a fit."""
+
+    @property
+    def stage(self) -> str: ...
+    @property
+    def step(self) -> int: ...
+    @property
+    def loss(self) -> float: ...
+    @property
+    def psnr_db(self) -> float: ...
+    @property
+    def seconds(self) -> float: ...
+
+
+class FittedStudy(Protocol):
+    """A study and the heart, slice motions and scales that were fitted to it."""
+
+    @property
+    def study(self) -> CineStudy:
+        """The study as scanned."""
+        ...
+
+    @property
+    def field(self) -> HeartField:
+        """The fitted heart, in scanner space after alignment."""
+        ...
+
+    @property
+    def slice_motions(self) -> Sequence[Affine]:
+        """corrected_from_scanned of every slice, rigid in RAS, in study order."""
+        ...
+
+    @property
+    def intensity_scale(self) -> npt.NDArray[np.float64]:
+        """`(n_slices,)`: normalised frame = scale × intensity of the field."""
+        ...
+
+    @property
+    def intensity_reference(self) -> npt.NDArray[np.float64]:
+        """`(n_slices,)`: the image intensity that stands for 1."""
+        ...
+
+    @property
+    def history(self) -> Sequence[HistoryStep]:
+        """The steps of the fit, in order."""
+        ...
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """How the fit was run, as plain JSON types."""
+        ...
+
+    @property
+    def seconds(self) -> Mapping[str, float]:
+        """Duration of every stage so far (read, fit, ...)."""
+        ...
+
+
+class HeartTruth(HeartField, Protocol):
+    """A simulated heart, and where the simulated scanner really was when it took each slice."""
+
+    def true_from_scanned_ras(self, name: str) -> Affine:
+        """Rigid map of the slice of this name, from where its header says to where it was."""
+        ...
+
+
+def corrected_ras_from_ijk(fitted: FittedStudy, index: int) -> Affine:
+    """Geometry of a slice where the fit found it to be."""
+    return fitted.slice_motions[index] @ fitted.study.slices[index].ras_from_ijk
+
+
+def normalised_frames(fitted: FittedStudy, index: int) -> npt.NDArray[np.float32]:
+    """Frames `(n_phases, rows, cols)` of a slice, 1 being its reference intensity."""
+    reference = np.float32(fitted.intensity_reference[index])
+    return fitted.study.slices[index].frames / reference
+
+
+def n_cycle_phases(study: CineStudy) -> int:
+    """Number of phases in which a study's heart is rendered: the median over its slices."""
+    return int(np.median([cine.n_phases for cine in study.slices]))
