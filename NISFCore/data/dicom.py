@@ -1,0 +1,197 @@
+"""Reading a DICOM study: a folder, a zip or a file, in any nesting and order.
+
+Which files belong together is decided by geometry and time (`dicom_grouping`, `dicom_timing`),
+which view a plane shows by `view_recognition`. Names, IDs and dates of patients are compared, but
+never kept, shown or written.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from NISFCore.data.assembly import FoundSlice, assemble_study, unit_normal_affine
+from NISFCore.data.dicom_files import DicomHeader, SkippedFiles, open_source, read_headers
+from NISFCore.data.dicom_frames import FrameError, FrameRecord, frame_records
+from NISFCore.data.dicom_grouping import (
+    MIN_CINE_PHASES,
+    Acquisition,
+    group_by_plane,
+    last_complete,
+    without_exact_duplicates,
+)
+from NISFCore.data.dicom_identity import pseudonym, redacted, select_examination
+from NISFCore.data.dicom_pixels import Image, PixelReader
+from NISFCore.data.dicom_timing import NotCineError, phase_timing
+from NISFCore.data.study import CineSlice, CineStudy, Provenance
+from NISFCore.errors import StudyError
+from NISFCore.views import View
+
+ASSUMED_THICKNESS_MM = 8.0
+"""Used only where SliceThickness is missing; never taken from the distance between slices."""
+
+
+def read_dicom(
+    path: Path, *, views: Mapping[str, View] | None = None, select: str | None = None
+) -> CineStudy:
+    """Read the cine slices of one subject.
+
+    Args:
+        path: folder, zip or file.
+        views: views that the user gives, by series number or name of its folder.
+        select: which examination to read where there are several: its number in the question
+            that `AmbiguousInputError` asks, or a folder inside the input.
+
+    Raises:
+        AmbiguousInputError: if there are several subjects or frames of reference.
+        StudyError: if nothing usable is found; the message says what was found instead.
+    """
+    skipped = SkippedFiles()
+    report: Counter[str] = Counter()
+    with open_source(path) as source:
+        records = _all_records(read_headers(source, skipped), report)
+        if not records:
+            raise StudyError(_nothing_read(path, skipped, report))
+        candidates = [r for r in records if r.not_cine is None]
+        chosen = select_examination(candidates, records, select)
+        unique, n_duplicates = without_exact_duplicates(chosen)
+        found, messages = _found_slices(unique, PixelReader(source), skipped)
+    warnings = [*skipped.messages(), *_counted(report), *_not_cine_messages(records), *messages]
+    if n_duplicates:
+        warnings.append(f"{n_duplicates} exact duplicate(s) of images dropped")
+    if not found:
+        raise StudyError("no cine series was found. " + "; ".join(warnings))
+    subject = pseudonym(path, records)
+    return assemble_study(found, subject=subject, views=views, warnings=warnings)
+
+
+def _all_records(headers: Sequence[DicomHeader], report: Counter[str]) -> list[FrameRecord]:
+    """Records of all frames; those that do not say where they lie are counted by reason."""
+    records: list[FrameRecord] = []
+    for header in headers:
+        try:
+            records.extend(frame_records(header))
+        except FrameError as error:
+            report[str(error)] += 1
+    return records
+
+
+def _counted(report: Counter[str]) -> list[str]:
+    return [f"{n} image(s) skipped: {reason}" for reason, n in sorted(report.items())]
+
+
+def _not_cine_messages(records: Sequence[FrameRecord]) -> list[str]:
+    """One line per series that says itself that it is no cine."""
+    series = Counter((r.series, r.not_cine) for r in records if r.not_cine is not None)
+    return [f"series {name}: {n} image(s) left out, {why}" for (name, why), n in series.items()]
+
+
+def _nothing_read(path: Path, skipped: SkippedFiles, report: Counter[str]) -> str:
+    details = "; ".join([*skipped.messages(), *_counted(report)]) or "the input is empty"
+    return f"{path.name}: no usable DICOM MR image was found. {details}"
+
+
+def _found_slices(
+    records: Sequence[FrameRecord], pixels: PixelReader, skipped: SkippedFiles
+) -> tuple[list[FoundSlice], list[str]]:
+    """One slice for every plane that was filmed, in order of acquisition, and messages."""
+    messages: list[str] = []
+    kept: list[Acquisition] = []
+    for plane in group_by_plane(records):
+        cines = [a for a in plane if len(a.records) >= MIN_CINE_PHASES]
+        if cines:
+            kept.append(last_complete(_without_copies(cines, pixels)))
+        messages.extend(_single_image_message(a) for a in plane if a not in cines)
+    found = []
+    for acquisition in sorted(kept, key=lambda a: a.order):
+        try:
+            item = _slice_of(acquisition, pixels, skipped)
+        except (NotCineError, StudyError) as error:
+            messages.append(f"series {acquisition.first.series} left out: {error}")
+            continue
+        found.append(FoundSlice(item, acquisition.first.description))
+    return found, _summarised(messages)
+
+
+def _single_image_message(acquisition: Acquisition) -> str:
+    n = len(acquisition.records)
+    return f"series {acquisition.first.series} left out: {n} image(s) of a plane are no cine"
+
+
+def _summarised(messages: Sequence[str]) -> list[str]:
+    """Each message once, with how often it occurred."""
+    return [m if n == 1 else f"{m} ({n} planes)" for m, n in Counter(messages).items()]
+
+
+def _without_copies(repeats: list[Acquisition], pixels: PixelReader) -> list[Acquisition]:
+    """Drop acquisitions that show the very same pixels under other UIDs."""
+    if len(repeats) == 1:
+        return repeats
+    kept: list[Acquisition] = []
+    seen: list[list[Image | None]] = []
+    for acquisition in repeats:
+        images = [pixels.read(r) for r in phase_order(acquisition)]
+        copy_of = next((k for k, other in enumerate(seen) if _same_images(images, other)), None)
+        if copy_of is None:
+            kept.append(acquisition)
+            seen.append(images)
+        else:
+            kept[copy_of] = kept[copy_of].noted(
+                f"series {acquisition.first.series} is an exact copy of "
+                f"series {kept[copy_of].first.series}, dropped"
+            )
+    return kept
+
+
+def phase_order(acquisition: Acquisition) -> tuple[FrameRecord, ...]:
+    """Frames in order of time, or as they came if they are no cine."""
+    try:
+        return phase_timing(acquisition.records).records
+    except NotCineError:
+        return acquisition.records
+
+
+def _same_images(a: Sequence[Image | None], b: Sequence[Image | None]) -> bool:
+    return len(a) == len(b) and all(
+        x is not None and y is not None and np.array_equal(x, y) for x, y in zip(a, b, strict=True)
+    )
+
+
+def _slice_of(acquisition: Acquisition, pixels: PixelReader, skipped: SkippedFiles) -> CineSlice:
+    images = {id(r): pixels.read(r) for r in acquisition.records}
+    readable = [r for r in acquisition.records if images[id(r)] is not None]
+    skipped.damaged.extend(r.file for r in acquisition.records if images[id(r)] is None)
+    if len(readable) < MIN_CINE_PHASES:
+        raise StudyError(f"only {len(readable)} of {len(acquisition.records)} images are readable")
+    timing = phase_timing(readable)
+    first = timing.records[0]
+    thickness, thickness_notes = _thickness_mm(readable)
+    notes = (*acquisition.notes, *timing.notes, *thickness_notes)
+    n_lost = len(acquisition.records) - len(readable)
+    if n_lost:
+        notes = (*notes, f"{n_lost} damaged image(s) are missing from its phases")
+    return CineSlice(
+        name=f"series {first.series}",
+        view=View.OTHER,
+        frames=np.stack([images[id(r)] for r in timing.records]),  # type: ignore[misc]
+        ras_from_ijk=unit_normal_affine(first.ras_from_pixel, thickness),
+        thickness_mm=thickness,
+        trigger_times_ms=timing.times_ms,
+        rr_interval_ms=timing.rr_interval_ms,
+        provenance=Provenance(_folder_of(first), first.series, notes),
+    )
+
+
+def _folder_of(record: FrameRecord) -> str:
+    """The folder of an image inside the input, without what names the patient."""
+    return redacted(str(PurePosixPath(record.file).parent), record)
+
+
+def _thickness_mm(records: Sequence[FrameRecord]) -> tuple[float, tuple[str, ...]]:
+    known = [r.thickness_mm for r in records if r.thickness_mm is not None and r.thickness_mm > 0]
+    if known:
+        return float(np.median(known)), ()
+    return ASSUMED_THICKNESS_MM, (
+        f"SliceThickness is missing: {ASSUMED_THICKNESS_MM:g} mm assumed",
+    )

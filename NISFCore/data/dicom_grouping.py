@@ -1,0 +1,188 @@
+"""From loose image frames to one acquisition of every imaging plane.
+
+Frames belong together by orientation and position, never by the name of their series: a series
+may hold a whole stack, a stack may be spread over series, and one plane may have been scanned
+again.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from NISFCore.data.dicom_frames import FrameRecord
+
+SAME_RUN_MM = 0.1
+"""Frames of one acquisition differ in position only by rounding in the header."""
+
+SAME_PLANE_MM = 1.0
+"""Two acquisitions nearer than this (along the normal) are the same plane, scanned again."""
+
+SAME_PLANE_DEG = 1.0
+
+MIN_CINE_PHASES = 4
+"""Fewer images of one plane are no movie."""
+
+MIN_PHASES_SHARE = 0.5
+"""A repeated acquisition with a smaller share of the phases was aborted and is not preferred."""
+
+
+@dataclass(frozen=True)
+class Acquisition:
+    """The frames of one plane from one breath-hold, in no particular order yet."""
+
+    records: tuple[FrameRecord, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def first(self) -> FrameRecord:
+        return self.records[0]
+
+    @property
+    def order(self) -> tuple[float, int, int]:
+        """Sorts acquisitions by time, then by series and instance number."""
+        times = [r.acquisition_s for r in self.records if r.acquisition_s is not None]
+        instances = [r.instance_number or 0 for r in self.records]
+        return (max(times, default=0.0), self.first.series_number or 0, min(instances))
+
+    def noted(self, note: str) -> "Acquisition":
+        return replace(self, notes=(*self.notes, note))
+
+
+def without_exact_duplicates(
+    records: Sequence[FrameRecord],
+) -> tuple[list[FrameRecord], int]:
+    """Drop frames whose SOPInstanceUID occurred before; return the rest and how many were."""
+    kept: dict[str, FrameRecord] = {}
+    n_unnamed = 0
+    for record in records:
+        is_named = not record.sop_uid.startswith("/")
+        n_unnamed += not is_named
+        kept.setdefault(record.sop_uid if is_named else f"/{n_unnamed}", record)
+    return list(kept.values()), len(records) - len(kept)
+
+
+def group_by_plane(records: Sequence[FrameRecord]) -> list[list[Acquisition]]:
+    """All acquisitions of every plane, the last acquisition last."""
+    planes: list[list[Acquisition]] = []
+    for run in _runs(records):
+        plane = next((p for p in planes if _same_plane(p[0].first, run[0])), None)
+        if plane is None:
+            planes.append([])
+            plane = planes[-1]
+        plane.extend(_split_repeats(run))
+    return [sorted(_join_singles(plane), key=lambda a: a.order) for plane in planes]
+
+
+def _runs(records: Sequence[FrameRecord]) -> list[list[FrameRecord]]:
+    """Frames of one series with the same geometry and matrix."""
+    by_series: dict[tuple[str, tuple[int, int]], list[list[FrameRecord]]] = {}
+    for record in records:
+        runs = by_series.setdefault((record.series_uid, record.shape), [])
+        run = next((r for r in runs if _same_geometry(r[0], record)), None)
+        if run is None:
+            runs.append([record])
+        else:
+            run.append(record)
+    return [run for runs in by_series.values() for run in runs]
+
+
+def _same_geometry(a: FrameRecord, b: FrameRecord) -> bool:
+    linear = np.abs(a.ras_from_pixel[:3, :3] - b.ras_from_pixel[:3, :3]).max()
+    shift = np.abs(a.ras_from_pixel[:3, 3] - b.ras_from_pixel[:3, 3]).max()
+    return bool(linear < 1e-3 and shift < SAME_RUN_MM)
+
+
+def _same_plane(a: FrameRecord, b: FrameRecord) -> bool:
+    cosine = min(1.0, abs(float(a.normal_ras @ b.normal_ras)))
+    distance = abs(float((a.centre_ras - b.centre_ras) @ a.normal_ras))
+    return bool(np.rad2deg(np.arccos(cosine)) < SAME_PLANE_DEG and distance < SAME_PLANE_MM)
+
+
+def _split_repeats(run: list[FrameRecord]) -> list[Acquisition]:
+    """Split a run that shows the same trigger times more than once.
+
+    By acquisition number where that explains it, else in order of the instance numbers.
+    """
+    n_repeats = _n_repeats(run)
+    if n_repeats == 1:
+        return [Acquisition(tuple(run))]
+    by_number: dict[int | None, list[FrameRecord]] = {}
+    for record in run:
+        by_number.setdefault(record.acquisition_number, []).append(record)
+    if len(by_number) > 1 and all(_n_repeats(group) == 1 for group in by_number.values()):
+        return [Acquisition(tuple(group)) for group in by_number.values()]
+    return [Acquisition(tuple(group)) for group in _kth_of_each_time(run, n_repeats)]
+
+
+def _n_repeats(run: Sequence[FrameRecord]) -> int:
+    """How often every trigger time occurs, if all occur equally often; else 1."""
+    counts = Counter(r.trigger_time_ms for r in run)
+    repeats = set(counts.values())
+    if None in counts or len(repeats) > 1 or len(counts) < MIN_CINE_PHASES:
+        return 1
+    return repeats.pop()
+
+
+def _kth_of_each_time(run: list[FrameRecord], n_repeats: int) -> list[list[FrameRecord]]:
+    groups: list[list[FrameRecord]] = [[] for _ in range(n_repeats)]
+    seen: Counter[float | None] = Counter()
+    for record in sorted(run, key=lambda r: r.instance_number or 0):
+        groups[seen[record.trigger_time_ms]].append(record)
+        seen[record.trigger_time_ms] += 1
+    return groups
+
+
+def _join_singles(plane: list[Acquisition]) -> list[Acquisition]:
+    """Join acquisitions of one image each (a series for every phase) where geometry agrees."""
+    joined: list[Acquisition] = []
+    for acquisition in plane:
+        k = _joinable(joined, acquisition)
+        if k is None:
+            joined.append(acquisition)
+        else:
+            joined[k] = Acquisition((*joined[k].records, *acquisition.records))
+    return [
+        a.noted("its phases are spread over several series, joined")
+        if len({r.series_uid for r in a.records}) > 1
+        else a
+        for a in joined
+    ]
+
+
+def _joinable(joined: list[Acquisition], single: Acquisition) -> int | None:
+    if len(single.records) >= MIN_CINE_PHASES:
+        return None
+    times = {_time_key(r) for r in single.records}
+    for k, other in enumerate(joined):
+        is_apart = not times & {_time_key(r) for r in other.records}
+        is_single = len(other.records) < MIN_CINE_PHASES or len(_series(other)) > 1
+        same = other.first.shape == single.first.shape
+        if is_apart and is_single and same and _same_geometry(other.first, single.first):
+            return k
+    return None
+
+
+def _series(acquisition: Acquisition) -> set[str]:
+    return {r.series_uid for r in acquisition.records}
+
+
+def _time_key(record: FrameRecord) -> tuple[float | None, int | None, int | None]:
+    if record.trigger_time_ms is not None:
+        return record.trigger_time_ms, None, None
+    return None, record.temporal_position, record.instance_number
+
+
+def last_complete(repeats: list[Acquisition]) -> Acquisition:
+    """The acquisition to keep of one plane: the last that has most of the phases."""
+    most = max(len(a.records) for a in repeats)
+    complete = [a for a in repeats if len(a.records) >= MIN_PHASES_SHARE * most]
+    if len(repeats) == 1:
+        return repeats[0]
+    kept = complete[-1]
+    others = sorted({a.first.series for a in repeats if a is not kept})
+    return kept.noted(
+        f"scanned {len(repeats)} times; the last complete acquisition was kept "
+        f"(series {kept.first.series}; left out: series {', '.join(others)})"
+    )

@@ -1,0 +1,116 @@
+"""One subject and one frame of reference per study: which of several, without naming anybody."""
+
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+from NISFCore.data.dicom_frames import FrameRecord
+from NISFCore.errors import AmbiguousInputError, StudyError
+
+Examination = tuple[tuple[str, str], str]
+"""Subject key and frame of reference; both stay inside this module."""
+
+MIN_REDACTED_LENGTH = 3
+"""Shorter parts of a name or ID would blank out ordinary words."""
+
+
+def select_examination(
+    candidates: Sequence[FrameRecord], records: Sequence[FrameRecord], select: str | None
+) -> list[FrameRecord]:
+    """The candidates of the one examination that is there, or that the user selected.
+
+    Args:
+        candidates: images that may be cine.
+        records: all images; other people among them are a question, too.
+        select: number of an examination, or a folder; None if not given.
+
+    Raises:
+        AmbiguousInputError: a question, if there are several and none was selected.
+        StudyError: if the selection matches nothing.
+    """
+    relevant = list(candidates) or list(records)
+    groups = _examinations(relevant)
+    subjects = {r.subject_key for r in records}
+    numbers = {exam: str(k) for k, exam in enumerate(groups, start=1)}
+    if select is not None:
+        return _selected(groups, numbers, select)
+    if len(groups) > 1 or len(subjects) > 1:
+        raise AmbiguousInputError(_question(groups, len(subjects)))
+    return list(candidates)
+
+
+def _examinations(records: Sequence[FrameRecord]) -> dict[Examination, list[FrameRecord]]:
+    """Images by subject and frame of reference, in order of the files.
+
+    Images without a frame of reference join the only one that their subject has.
+    """
+    groups: dict[Examination, list[FrameRecord]] = {}
+    for record in records:
+        groups.setdefault((record.subject_key, record.frame_of_reference), []).append(record)
+    for subject in {key for key, _ in groups}:
+        named = [e for e in groups if e[0] == subject and e[1]]
+        if len(named) == 1 and (subject, "") in groups:
+            groups[named[0]].extend(groups.pop((subject, "")))
+    return groups
+
+
+def _selected(
+    groups: dict[Examination, list[FrameRecord]], numbers: dict[Examination, str], select: str
+) -> list[FrameRecord]:
+    by_number = [exam for exam, number in numbers.items() if number == select.strip()]
+    if by_number:
+        return groups[by_number[0]]
+    folder = PurePosixPath(select.replace("\\", "/").strip("/"))
+    inside = {
+        exam: [r for r in records if folder in PurePosixPath(r.file).parents]
+        for exam, records in groups.items()
+    }
+    inside = {exam: records for exam, records in inside.items() if records}
+    if not inside:
+        raise StudyError(
+            f"selection {select!r} matches nothing; allowed: a folder inside the input, or a "
+            f"number from 1 to {len(groups)}"
+        )
+    if len(inside) > 1:
+        raise AmbiguousInputError(_question(inside, len({e[0] for e in inside})))
+    return next(iter(inside.values()))
+
+
+def _question(groups: dict[Examination, list[FrameRecord]], n_subjects: int) -> str:
+    subjects = list(dict.fromkeys(subject for subject, _ in groups))
+    lines = [
+        f"  {k}: subject {subjects.index(subject) + 1}, {_described(records)}"
+        for k, ((subject, _), records) in enumerate(groups.items(), start=1)
+    ]
+    kinds = f"{n_subjects} subjects" if n_subjects > 1 else f"{len(groups)} frames of reference"
+    return (
+        f"the input holds images of {kinds}; which one is meant? Select by number or folder:\n"
+        + "\n".join(lines)
+    )
+
+
+def _described(records: Sequence[FrameRecord]) -> str:
+    """Numbers and folders of an examination; parts of the folders that name somebody are cut."""
+    series = len({r.series_uid for r in records})
+    folders = sorted({redacted(str(PurePosixPath(r.file).parent), r) for r in records})
+    shown = ", ".join(f"'{f}'" for f in folders[:3]) + (", ..." if len(folders) > 3 else "")
+    return f"{series} series, {len(records)} images, in {shown}"
+
+
+def redacted(name: str, record: FrameRecord) -> str:
+    """A path without those parts that contain the patient's name or ID."""
+    words = [w.lower() for w in _identity_words(record)]
+    parts = PurePosixPath(name).parts
+    return "/".join("***" if any(w in p.lower() for w in words) else p for p in parts) or "."
+
+
+def _identity_words(record: FrameRecord) -> list[str]:
+    patient_id, name = record.subject_key
+    words = [patient_id, *name.replace("^", " ").replace("=", " ").split()]
+    return [w for w in words if len(w) >= MIN_REDACTED_LENGTH]
+
+
+def pseudonym(path: Path, records: Sequence[FrameRecord]) -> str:
+    """A name for the study from the input's own name, unless that identifies the patient."""
+    name = path.stem if path.is_file() else path.name
+    cleaned = redacted(name, records[0]) if name else ""
+    return "subject" if not cleaned or "***" in cleaned or cleaned == "." else cleaned
