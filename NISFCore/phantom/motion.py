@@ -1,0 +1,352 @@
+"""The beating map: material (end-diastolic) points to spatial points at any time, and its inverse,
+both in closed form and differentiable.
+
+Composed, in this order, of
+  1. RV: the depth behind the LV epicardium shrinks by k(t), R -> R_epi + k (R - R_epi); beyond the
+     free wall the shift decays to zero. The tricuspid annulus descends: Z -> Z - T(t) g(Z) h(X).
+  2. LV: z = z_apex + lambda(t) (Z - z_apex) and, about the LV axis,
+       cavity  r = R s / sqrt(lambda),        hence cavity volume = s^2 EDV,
+       wall    r^2 = R^2 / lambda - c,  c = R_endo^2 (1 - s^2) / lambda,  hence det = 1 exactly,
+       outside r^2 = R^2 + (r_epi^2 - R_epi^2).
+     R_endo, R_epi, s may depend on (theta, Z): the Jacobian is triangular, its determinant is
+     still 1 in the wall.
+  3. twist: theta -> theta + tau(r, z, t), volume preserving.
+  4. a fixed volume-preserving form: bent axis, elliptic section, tilted base plane.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.optimize import brentq
+from torch import Tensor
+
+from NISFCore.errors import ConfigError
+from NISFCore.phantom.parameters import HeartParameters, LVParameters, MotionParameters
+from NISFCore.phantom.shape import APEX_RADIUS2_MM2, HeartShape, RVQuadrature, rv_quadrature
+
+LV_RETURN_START_MM, LV_RETURN_MM = 8.0, 55.0
+"""Long-axis motion is full up to the first height above the base plane, zero a length above it."""
+RADIAL_RETURN_MM = 18.0
+RV_RETURN_START_MM, RV_RETURN_MM = 4.0, 30.0
+RV_OUTER_RETURN_MM = 60.0
+TRICUSPID_RAMP_MM = 25.0
+TWIST_RADII_MM = (38.0, 75.0)
+MAX_LOCAL_EF = 0.92
+
+
+def _smooth_step(t: Tensor, start: float, end: float) -> Tensor:
+    """0 before `start`, 1 after `end`, twice continuously differentiable between."""
+    x = ((t - start) / (end - start)).clamp(0.0, 1.0)
+    return x.pow(3) * (10 - 15 * x + 6 * x.square())
+
+
+def activation(cycle_fraction: Tensor, p: MotionParameters) -> Tensor:
+    """Part of the stroke volume that has been ejected: 0 at ED, 1 at ES, periodic."""
+    t = torch.remainder(cycle_fraction, 1.0)
+    ejected = _smooth_step(t, p.contraction_start, p.es_fraction)
+    filled = _smooth_step(t, p.es_fraction, p.filling_end) * (1 - p.diastasis_volume)
+    return ejected - filled - p.diastasis_volume * _smooth_step(t, p.kick_start, p.kick_end)
+
+
+def twist_activation(cycle_fraction: Tensor, p: MotionParameters) -> Tensor:
+    """As `activation`, with untwisting ahead of filling."""
+    t = torch.remainder(cycle_fraction, 1.0)
+    end = p.filling_end - p.untwist_lead
+    ejected = _smooth_step(t, p.contraction_start, p.es_fraction)
+    return ejected - _smooth_step(t, p.es_fraction, end)
+
+
+@dataclass(frozen=True)
+class Beat:
+    """The state of the motion at one time (0-d tensors) or at one time per point `(n,)`."""
+
+    activation: Tensor
+    twist: Tensor
+
+
+@dataclass(frozen=True)
+class Cylinder:
+    """Points in cylinder coordinates: radius, its square, cos and sin of theta, height."""
+
+    R: Tensor
+    R2: Tensor
+    c: Tensor
+    s: Tensor
+    Z: Tensor
+
+    @staticmethod
+    def from_squared(R2: Tensor, c: Tensor, s: Tensor, Z: Tensor) -> "Cylinder":
+        return Cylinder(R2.sqrt(), R2, c, s, Z)
+
+    @property
+    def x(self) -> Tensor:
+        return self.R * self.c
+
+    @property
+    def y(self) -> Tensor:
+        return self.R * self.s
+
+
+class HeartMotion:
+    """The map of one heart. All points are in heart coordinates, mm."""
+
+    def __init__(self, parameters: HeartParameters, shape: HeartShape) -> None:
+        self.parameters = parameters.motion
+        self.shape = shape
+        self._form = _Form(parameters.lv, shape)
+        self._local_ef = parameters.lv.ef_percent / 100 / self._mean_regional_weight()
+        if self._local_ef > MAX_LOCAL_EF:
+            raise ConfigError(
+                f"HeartParameters: the healthy wall would eject {self._local_ef:.0%} of its share, "
+                f"allowed: {MAX_LOCAL_EF:.0%}; lower ef_percent or scar_depth"
+            )
+        self.tricuspid_start_mm = 1.02 * float(
+            np.sqrt(shape.epi.radius2_mm2 * (1 + abs(shape.epi_angular.cosine)
+                                             + abs(shape.epi_angular.sine)))
+        )  # fmt: skip
+        self._rv_nodes = rv_quadrature(shape)
+        self.rv_contraction = self._solve_rv_contraction(parameters.rv.ef_percent / 100)
+
+    def beat(self, cycle_fraction: float | Tensor, like: Tensor) -> Beat:
+        """State at a time, or at one time per point, in the dtype and on the device of `like`."""
+        t = torch.as_tensor(cycle_fraction, dtype=torch.float64, device=like.device)
+        a, w = activation(t, self.parameters), twist_activation(t, self.parameters)
+        return Beat(a.to(like.dtype), w.to(like.dtype))
+
+    def spatial_from_material(self, points: Tensor, beat: Beat) -> Tensor:
+        """Where the tissue that is at `points` `(n, 3)` at ED is at this time."""
+        m = self._rv_forward(_cylinder(self._form.inverse(points)), beat)
+        return self._form.forward(_cartesian(self._twist(self._lv_forward(m, beat), beat, 1.0)))
+
+    def material_from_spatial(self, points: Tensor, beat: Beat) -> Tensor:
+        """Where the tissue that is at `points` `(n, 3)` at this time is at ED."""
+        return self._form.forward(_cartesian(self.pull_back(points, beat)))
+
+    def pull_back(self, points: Tensor, beat: Beat) -> Cylinder:
+        """As `material_from_spatial`, in material cylinder coordinates (without the form)."""
+        m = self._twist(_cylinder(self._form.inverse(points)), beat, -1.0)
+        return self._rv_inverse(self._lv_inverse(m, beat), beat)
+
+    def to_cylinder(self, points: Tensor) -> Cylinder:
+        """Material cylinder coordinates of points at ED."""
+        return _cylinder(self._form.inverse(points))
+
+    # -- LV ---------------------------------------------------------------------------------
+
+    def _long_axis(self, beat: Beat) -> Tensor:
+        return 1 - self.parameters.long_axis_shortening * beat.activation
+
+    def _z_forward(self, Z: Tensor, lam: Tensor) -> Tensor:
+        apex, top = self.shape.z_apex_mm, self.shape.z_base_mm + LV_RETURN_START_MM
+        inside = apex + (Z - apex) * lam
+        drop = (top - apex) * (1 - lam)
+        above = Z - drop * (1 - (Z - top) / LV_RETURN_MM).clamp(0.0, 1.0)
+        return torch.where(Z.lt(apex), Z, torch.where(Z.lt(top), inside, above))
+
+    def _z_inverse(self, z: Tensor, lam: Tensor) -> Tensor:
+        apex, top = self.shape.z_apex_mm, self.shape.z_base_mm + LV_RETURN_START_MM
+        drop = (top - apex) * (1 - lam)
+        inside = apex + (z - apex) / lam
+        above = torch.maximum(z, top + (z - top + drop) / (1 + drop / LV_RETURN_MM))
+        return torch.where(z < apex, z, torch.where(z < top - drop, inside, above))
+
+    def _lv_radii(
+        self, c: Tensor, s: Tensor, Z: Tensor, beat: Beat, lam: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """R_endo^2, R_epi^2, s^2 and lambda as they enter the radial map at (theta, Z)."""
+        shape = self.shape
+        endo2 = shape.endo.squared_radius(Z) * shape.endo_angular.factor(c, s)
+        epi2 = shape.epi.squared_radius(Z) * shape.epi_angular.factor(c, s)
+        fade = (1 - (Z - shape.z_base_mm) * (1 / RADIAL_RETURN_MM)).clamp(0.0, 1.0)
+        # s^2 = 1 - (local ejection fraction)
+        s2 = 1 - fade * (self._local_ef * beat.activation) * self._regional_weight(c, s, Z)
+        return endo2, epi2, s2, 1 - fade * (1 - lam)
+
+    def _lv_forward(self, m: Cylinder, beat: Beat) -> Cylinder:
+        lam = self._long_axis(beat)
+        endo2, epi2, s2, lam_r = self._lv_radii(m.c, m.s, m.Z, beat, lam)
+        removed = endo2 * (1 - s2) / lam_r
+        wall = m.R2 / lam_r - removed
+        outside = m.R2 + epi2 / lam_r - removed - epi2
+        r2 = torch.where(
+            m.R2.lt(endo2), m.R2 * s2 / lam_r, torch.where(m.R2.lt(epi2), wall, outside)
+        ).clamp_min(APEX_RADIUS2_MM2)
+        return Cylinder.from_squared(r2, m.c, m.s, self._z_forward(m.Z, lam))
+
+    def _lv_inverse(self, m: Cylinder, beat: Beat) -> Cylinder:
+        lam = self._long_axis(beat)
+        Z = self._z_inverse(m.Z, lam)
+        endo2, epi2, s2, lam_r = self._lv_radii(m.c, m.s, Z, beat, lam)
+        unstretched = m.R2 * lam_r
+        wall = unstretched + endo2 * (1 - s2)
+        # The larger radius is right: wall exceeds cavity exactly outside the endocardium.
+        outside = m.R2 + epi2 - (epi2 - endo2 * (1 - s2)) / lam_r
+        R2 = torch.where(wall < endo2, unstretched / s2, torch.where(wall < epi2, wall, outside))
+        return Cylinder.from_squared(R2.clamp_min(APEX_RADIUS2_MM2), m.c, m.s, Z)
+
+    def _regional_weight(self, c: Tensor, s: Tensor, Z: Tensor) -> Tensor | float:
+        """Ejection of a region against a healthy one, in [1 - scar_depth, 1]."""
+        p = self.parameters
+        if p.scar_depth == 0:
+            return 1.0
+        length = self.shape.z_base_mm - self.shape.z_apex_mm
+        centre = self.shape.z_apex_mm + p.scar_height * length
+        along = (1 - ((Z - centre) / (p.scar_length * length)).square()).clamp_min(0).square()
+        facing = (1 + c * math.cos(p.scar_angle_rad) + s * math.sin(p.scar_angle_rad)) / 2
+        return 1 - p.scar_depth * along * facing.square()
+
+    def _mean_regional_weight(self) -> float:
+        """Mean of the weight over the cavity at ED: makes the global EF exact."""
+        n = 400
+        theta = (torch.arange(72, dtype=torch.float64)[:, None] + 0.5) * (2 * np.pi / 72)
+        c, s = theta.cos(), theta.sin()
+        low, high = self.shape.endo.z_apex_mm, self.shape.z_base_mm
+        Z = low + (torch.arange(n, dtype=torch.float64) + 0.5) * ((high - low) / n)
+        area = self.shape.endo.squared_radius(Z) * self.shape.endo_angular.factor(c, s)
+        return float((area * self._regional_weight(c, s, Z)).sum() / area.sum())
+
+    # -- twist ------------------------------------------------------------------------------
+
+    def _twist(self, m: Cylinder, beat: Beat, sign: float) -> Cylinder:
+        p, apex, base = self.parameters, self.shape.z_apex_mm, self.shape.z_base_mm
+        height = ((m.Z - apex) * (1 / (base - apex))).clamp(0.0, 1.0)
+        fade = ((base + 30 - m.Z) * (1 / 30)).clamp(0.0, 1.0)
+        inner, outer = TWIST_RADII_MM
+        reach = ((outer - m.R) * (1 / (outer - inner))).clamp(0.0, 1.0)
+        slope = p.twist_base_rad - p.twist_apex_rad
+        tau = (p.twist_apex_rad + slope * height) * fade * reach * (sign * beat.twist)
+        ct, st = tau.cos(), tau.sin()
+        return Cylinder(m.R, m.R2, m.c * ct - m.s * st, m.s * ct + m.c * st, m.Z)
+
+    # -- RV ---------------------------------------------------------------------------------
+
+    def _rv_depth(self, m: Cylinder) -> tuple[Tensor, Tensor]:
+        """R_epi and the depth of the RV's free wall behind it at (theta, Z)."""
+        epi_factor = self.shape.epi_angular.factor(m.c, m.s)
+        epi2 = self.shape.epi.squared_radius(m.Z) * epi_factor
+        rv = self.shape.rv
+        excess = rv.excess(rv.basal_excess(m.c, m.s, epi_factor), rv.taper(m.Z)).clamp_min(0)
+        epi = (epi2 + APEX_RADIUS2_MM2).sqrt()
+        return epi, (epi2 + excess + APEX_RADIUS2_MM2).sqrt() - epi
+
+    def _rv_fade(self, Z: Tensor) -> Tensor:
+        start = self.shape.z_base_mm + RV_RETURN_START_MM
+        return (1 - (Z - start) * (1 / RV_RETURN_MM)).clamp(0.0, 1.0)
+
+    def _rv_forward(self, m: Cylinder, beat: Beat) -> Cylinder:
+        epi, free = self._rv_depth(m)
+        lost = (1 - self.rv_contraction) * beat.activation * self._rv_fade(m.Z)
+        depth = m.R - epi
+        beyond = depth - free * lost * (1 - (depth - free) / RV_OUTER_RETURN_MM).clamp(0.0, 1.0)
+        moved = torch.where(depth < free, depth * (1 - lost), beyond)
+        R = torch.where(depth > 0, epi + moved, m.R)
+        X = R * m.c
+        Z = m.Z - self._tricuspid_drop(m.Z, X, beat)
+        return Cylinder(R, R.square(), m.c, m.s, Z)
+
+    def _rv_inverse(self, m: Cylinder, beat: Beat) -> Cylinder:
+        Z = self._undo_tricuspid_drop(m.Z, m.R * m.c, beat)
+        m = Cylinder(m.R, m.R2, m.c, m.s, Z)
+        epi, free = self._rv_depth(m)
+        lost = (1 - self.rv_contraction) * beat.activation * self._rv_fade(Z)
+        depth = m.R - epi
+        shift = free * lost
+        beyond = free + (depth - free + shift) / (1 + shift * (1 / RV_OUTER_RETURN_MM))
+        moved = torch.where(depth < free - shift, depth / (1 - lost), torch.maximum(depth, beyond))
+        R = torch.where(depth > 0, epi + moved, m.R)
+        return Cylinder(R, R.square(), m.c, m.s, Z)
+
+    def _tricuspid_amount(self, X: Tensor, beat: Beat) -> Tensor:
+        ramp = ((X - self.tricuspid_start_mm) * (1 / TRICUSPID_RAMP_MM)).clamp(0.0, 1.0)
+        return ramp * (self.parameters.tricuspid_excess_mm * beat.activation)
+
+    def _tricuspid_drop(self, Z: Tensor, X: Tensor, beat: Beat) -> Tensor:
+        low, top = self.shape.rv.z_apex_mm, self.shape.z_base_mm + LV_RETURN_START_MM
+        up = (Z - low) / (top - low)
+        down = 1 - (Z - top) / LV_RETURN_MM
+        return self._tricuspid_amount(X, beat) * torch.minimum(up, down).clamp_min(0)
+
+    def _undo_tricuspid_drop(self, z: Tensor, X: Tensor, beat: Beat) -> Tensor:
+        low, top = self.shape.rv.z_apex_mm, self.shape.z_base_mm + LV_RETURN_START_MM
+        T = self._tricuspid_amount(X, beat)
+        below = low + (z - low) / (1 - T * (1 / (top - low)))
+        above = top + (z - top + T) / (1 + T * (1 / LV_RETURN_MM))
+        # Both branches move points up; each is the smaller where it applies.
+        return torch.maximum(z, torch.minimum(below, above))
+
+    def rv_volume_ml(self, a: float, contraction: float | None = None) -> float:
+        """RV cavity volume at activation `a`, by quadrature of the map's determinant."""
+        q = self._rv_nodes
+        k = self.rv_contraction if contraction is None else contraction
+        a_tensor = torch.tensor(a, dtype=torch.float64)
+        beat = Beat(a_tensor, a_tensor)
+        return float((q.weight_mm3 * self._rv_determinant(q, k, beat)).sum()) / 1000.0
+
+    def _rv_determinant(self, q: RVQuadrature, k: float, beat: Beat) -> Tensor:
+        scale = 1 - (1 - k) * beat.activation * self._rv_fade(q.Z)
+        R = q.R - q.depth * (1 - scale)
+        X = R * q.c
+        step = 1e-4
+        before = self._tricuspid_drop(q.Z + step, X, beat)
+        after = self._tricuspid_drop(q.Z - step, X, beat)
+        Z = q.Z - self._tricuspid_drop(q.Z, X, beat)
+        lam = self._long_axis(beat)
+        dz = (self._z_forward(Z + step, lam) - self._z_forward(Z - step, lam)) / (2 * step)
+        return scale * R / q.R * (1 - (before - after) / (2 * step)) * dz
+
+    def _solve_rv_contraction(self, ef: float) -> float:
+        """The k at ES for which the RV ejects its fraction."""
+        target = self._rv_nodes.volume_ml() * (1 - ef)
+
+        def excess_ml(k: float) -> float:
+            return self.rv_volume_ml(1.0, k) - target
+
+        if excess_ml(0.15) > 0 or excess_ml(1.3) < 0:
+            raise ConfigError(
+                f"RVParameters.ef_percent: {100 * ef:.0f} % cannot be reached with this long-axis "
+                "motion; choose a value nearer to the LV's"
+            )
+        return float(brentq(excess_ml, 0.15, 1.3, xtol=1e-6))
+
+
+class _Form:
+    """The fixed, volume-preserving outer transform (step 4)."""
+
+    def __init__(self, p: LVParameters, shape: HeartShape) -> None:
+        ca, sa = np.cos(p.ellipticity_angle_rad), np.sin(p.ellipticity_angle_rad)
+        turn = np.array([[ca, sa], [-sa, ca]])
+        section = turn.T @ np.diag([p.ellipticity, 1 / p.ellipticity]) @ turn
+        self._section = section.tolist()
+        self._inverse_section = np.linalg.inv(section).tolist()
+        self._tilt = p.base_tilt
+        # A parabola: 0 at mid-level, bend_mm at apex and base.
+        self._bend = tuple(b / shape.z_base_mm**2 for b in p.bend_mm)
+        self._bend_limit_mm = 1.2 * shape.z_base_mm
+
+    def forward(self, points: Tensor) -> Tensor:
+        X, Y, Z = points.unbind(-1)
+        (a, b), (c, d) = self._section
+        h = Z.clamp(-self._bend_limit_mm, self._bend_limit_mm).square()
+        x, y = a * X + b * Y + self._bend[0] * h, c * X + d * Y + self._bend[1] * h
+        return torch.stack([x, y, Z + self._tilt[0] * x + self._tilt[1] * y], dim=-1)
+
+    def inverse(self, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        x, y, z = points.unbind(-1)
+        (a, b), (c, d) = self._inverse_section
+        Z = z - self._tilt[0] * x - self._tilt[1] * y
+        h = Z.clamp(-self._bend_limit_mm, self._bend_limit_mm).square()
+        x, y = x - self._bend[0] * h, y - self._bend[1] * h
+        return a * x + b * y, c * x + d * y, Z
+
+
+def _cylinder(xyz: tuple[Tensor, Tensor, Tensor]) -> Cylinder:
+    X, Y, Z = xyz
+    R2 = (X.square() + Y.square()).clamp_min(APEX_RADIUS2_MM2)
+    inverse = R2.rsqrt()
+    return Cylinder(R2 * inverse, R2, X * inverse, Y * inverse, Z)
+
+
+def _cartesian(m: Cylinder) -> Tensor:
+    return torch.stack([m.x, m.y, m.Z], dim=-1)

@@ -1,0 +1,138 @@
+"""`AcquisitionProtocol`: how the simulated scanner images a heart."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from NISFCore.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class AcquisitionProtocol:
+    """Settings of one simulated examination.
+
+    Attributes:
+        name: of the preset this came from.
+        n_sa_slices: 0 lets the operator choose: from just below the apex to above the base plane.
+        thickness_mm, slice_spacing_mm: slice profile FWHM; distance of SA slice centres.
+        pixel_mm, fov_mm: in-plane pixel and width of the square image.
+        n_phases: frames per cycle.
+        n_radial_planes: 0 images the clinical 2-, 3- and 4-chamber planes; n > 0 images n planes
+            through the LV axis at equal angles instead, the first of them the 4-chamber plane.
+        noise_sd: of each channel of the complex signal (magnitude images are Rician).
+        coil_bias: logarithm of the receive sensitivity's change over 100 mm, standard deviation.
+        intensity_scale_sd: of the logarithm of the slice-wise scale.
+        breath_hold_sd_mm: standard deviation along right, anterior, superior.
+        breath_hold_sd_deg: of each component of the rotation vector.
+        planning_sd_mm, planning_sd_deg: errors of planes against the heart's own axes.
+        rr_mean_ms, rr_sd_fraction: heart beat of the study, and its change between breath-holds.
+        n_sub_pixels, n_profile: samples per pixel, along each in-plane axis and through the slice.
+        is_blurred: whether images carry the in-plane blur (FWHM one pixel).
+        has_random_times: frames at random instead of equal times of the cycle.
+    """
+
+    name: str = "clinical"
+    n_sa_slices: int = 0
+    thickness_mm: float = 8.0
+    slice_spacing_mm: float = 9.0
+    pixel_mm: float = 1.6
+    fov_mm: float = 330.0
+    n_phases: int = 30
+    n_radial_planes: int = 0
+    noise_sd: float = 0.03
+    coil_bias: float = 0.15
+    intensity_scale_sd: float = 0.06
+    breath_hold_sd_mm: tuple[float, float, float] = (1.2, 1.8, 4.4)
+    breath_hold_sd_deg: float = 1.2
+    planning_sd_mm: float = 2.0
+    planning_sd_deg: float = 3.0
+    rr_mean_ms: float = 850.0
+    rr_sd_fraction: float = 0.05
+    n_sub_pixels: int = 2
+    n_profile: int = 5
+    is_blurred: bool = True
+    has_random_times: bool = False
+
+    def __post_init__(self) -> None:
+        self._check("pixel_mm", self.pixel_mm, 0.3, 5.0)
+        self._check("thickness_mm", self.thickness_mm, 0.5, 20.0)
+        self._check("slice_spacing_mm", self.slice_spacing_mm, 1.0, 30.0)
+        self._check("fov_mm", self.fov_mm, 10 * self.pixel_mm, 600.0)
+        self._check("n_phases", self.n_phases, 1, 200)
+        self._check("n_sub_pixels", self.n_sub_pixels, 1, 8)
+        self._check("n_profile", self.n_profile, 1, 25)
+        self._check("rr_mean_ms", self.rr_mean_ms, 300.0, 2500.0)
+        self._check("noise_sd", self.noise_sd, 0.0, 10.0)
+
+    @property
+    def n_pixels(self) -> int:
+        """Rows and columns of an image."""
+        return round(self.fov_mm / self.pixel_mm)
+
+    def _check(self, name: str, value: float, low: float, high: float) -> None:
+        if not low <= value <= high:
+            raise ConfigError(
+                f"AcquisitionProtocol.{name}: got {value}, allowed: {low:g} to {high:g}"
+            )
+
+
+CLINICAL = AcquisitionProtocol()
+"""A clinical examination with all its imperfections."""
+
+COHORT = AcquisitionProtocol(
+    name="cohort",
+    n_sa_slices=14,
+    thickness_mm=2.0,
+    slice_spacing_mm=8.5,
+    pixel_mm=2.0,
+    fov_mm=160.0,
+    n_phases=12,
+    n_radial_planes=6,
+    noise_sd=0.01,
+    coil_bias=0.0,
+    intensity_scale_sd=0.0,
+    breath_hold_sd_mm=(0.0, 0.0, 0.0),
+    breath_hold_sd_deg=0.0,
+    planning_sd_mm=0.0,
+    planning_sd_deg=0.0,
+    rr_mean_ms=900.0,
+    rr_sd_fraction=0.0,
+    n_sub_pixels=1,
+    n_profile=1,
+    is_blurred=False,
+    has_random_times=True,
+)
+"""Aligned, thin and cheap: what a prior learns from."""
+
+PRESETS = {p.name: p for p in (CLINICAL, COHORT)}
+
+
+def preset(name: str) -> AcquisitionProtocol:
+    """The preset of this name.
+
+    Raises:
+        ConfigError: if there is none.
+    """
+    if name not in PRESETS:
+        raise ConfigError(f"preset: got {name!r}, allowed: {', '.join(PRESETS)}")
+    return PRESETS[name]
+
+
+def sample_protocol(seed: int | np.random.Generator, name: str = "clinical") -> AcquisitionProtocol:
+    """A preset, varied as examinations vary; presets other than "clinical" are not varied."""
+    base = preset(name)
+    if name != CLINICAL.name:
+        return base
+    rng = np.random.default_rng(seed)
+    return replace(
+        base,
+        thickness_mm=float(rng.choice([6.0, 7.0, 8.0])),
+        slice_spacing_mm=float(rng.uniform(8.0, 10.0)),
+        pixel_mm=float(rng.uniform(1.4, 1.9)),
+        fov_mm=float(rng.uniform(300.0, 360.0)),
+        n_phases=int(rng.integers(25, 51)),
+        noise_sd=float(rng.uniform(0.015, 0.045)),
+        coil_bias=float(rng.uniform(0.05, 0.25)),
+        rr_mean_ms=float(rng.uniform(650.0, 1100.0)),
+        rr_sd_fraction=float(rng.uniform(0.02, 0.06)),
+    )
