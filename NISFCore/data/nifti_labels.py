@@ -1,0 +1,129 @@
+"""Label maps in NIfTI onto the grid and the phases of their image.
+
+Labels are never interpolated: their grid must be the image's, up to a shift by whole voxels
+(stacks that were padded) and a mirrored axis.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from NISFCore.data.nifti_images import NiftiImage
+from NISFCore.errors import StudyError
+from NISFCore.geometry.spaces import Affine, invert_affine
+from NISFCore.labels import Label
+
+ACDC_NUMBERS: dict[int, Label] = {
+    1: Label.RV_BLOOD_POOL,
+    2: Label.LV_MYOCARDIUM,
+    3: Label.LV_BLOOD_POOL,
+}
+OUR_NUMBERS: dict[int, Label] = {int(label): label for label in Label if label}
+RV_IS_4_NUMBERS: dict[int, Label] = {
+    1: Label.LV_BLOOD_POOL,
+    2: Label.LV_MYOCARDIUM,
+    4: Label.RV_BLOOD_POOL,
+}
+
+MAX_GRID_ERROR = 0.1
+"""Voxels that label and image grid may differ from a whole shift."""
+
+Volume = npt.NDArray[np.uint8]
+
+
+def label_numbers(
+    labels: NiftiImage, is_acdc: bool, given: Mapping[str, int] | None
+) -> tuple[dict[int, Label], str]:
+    """Number in the file -> label, and a note on what was assumed ("" if given).
+
+    Raises:
+        StudyError: if a number has no known meaning.
+    """
+    values = {int(v) for v in np.unique(labels.data)} - {0}
+    if given is not None:
+        numbers = {int(k): Label(v) for k, v in given.items()}
+        note = ""
+    elif is_acdc:
+        numbers, note = ACDC_NUMBERS, "labels numbered as in ACDC: 1 RV, 2 myocardium, 3 LV"
+    elif 4 in values and 3 not in values:
+        numbers, note = RV_IS_4_NUMBERS, "labels taken as 1 LV, 2 myocardium, 4 RV"
+    else:
+        numbers, note = OUR_NUMBERS, "labels taken as 1 LV, 2 myocardium, 3 RV"
+    unknown = sorted(values - set(numbers))
+    if unknown:
+        raise StudyError(
+            f"{labels.name}: got label number(s) {unknown}, known: {sorted(numbers)}; give their "
+            "meaning as `label_numbers` in manifest.json"
+        )
+    return numbers, note
+
+
+def renumbered(labels: NiftiImage, numbers: Mapping[int, Label]) -> Volume:
+    """`(n_phases, n_k, n_j, n_i)` in the numbers of `NISFCore.labels`."""
+    values = np.rint(np.asarray(labels.data, dtype=np.float64)).astype(np.int64)
+    table = np.zeros(max([*numbers, int(values.max()), 0]) + 1, dtype=np.uint8)
+    for number, label in numbers.items():
+        table[number] = int(label)
+    return table[values]
+
+
+def on_grid_of(
+    image: NiftiImage, labels: NiftiImage, values: Volume
+) -> tuple[Volume, npt.NDArray[np.bool_]]:
+    """Label volume on the image's grid.
+
+    Returns:
+        `(n_label_phases, n_k, n_j, n_i)` and `(n_k,)`, which slices the labels cover.
+
+    Raises:
+        StudyError: if the grids are not the same up to whole voxels.
+    """
+    label_from_image = invert_affine(labels.ras_from_ijk) @ image.ras_from_ijk
+    shift = np.rint(label_from_image[:3, 3]).astype(int)
+    signs = np.rint(np.diag(label_from_image)[:3]).astype(int)
+    sizes = np.array(image.data.shape[:0:-1])
+    _check_grid(image, labels, label_from_image, signs, shift, sizes)
+    result = np.zeros((len(values), *image.data.shape[1:]), dtype=np.uint8)
+    inside, source = zip(
+        *(
+            _overlap(n, int(s), int(t), values.shape[3 - axis])
+            for axis, (n, s, t) in enumerate(zip(sizes, signs, shift, strict=True))
+        ),
+        strict=True,
+    )
+    i, j, k = inside
+    block = values[:, source[2]][:, :, source[1]][:, :, :, source[0]]
+    result[np.ix_(np.arange(len(values)), k, j, i)] = block
+    covered = np.zeros(image.n_slices, dtype=np.bool_)
+    covered[k] = True
+    return result, covered
+
+
+def _check_grid(
+    image: NiftiImage,
+    labels: NiftiImage,
+    label_from_image: Affine,
+    signs: npt.NDArray[np.int_],
+    shift: npt.NDArray[np.int_],
+    sizes: npt.NDArray[np.int_],
+) -> None:
+    """Compare where the image's corners fall with the whole-voxel map."""
+    corners = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)]) * (sizes - 1)
+    exact = corners @ label_from_image[:3, :3].T + label_from_image[:3, 3]
+    whole = corners * signs + shift
+    if (np.abs(signs) != 1).any() or np.abs(exact - whole).max() > MAX_GRID_ERROR:
+        raise StudyError(
+            f"{labels.name}: its grid is not that of {image.name}; labels must lie on the voxels "
+            "of their image"
+        )
+
+
+def _overlap(
+    n: int, sign: int, shift: int, n_label: int
+) -> tuple[npt.NDArray[np.int_], npt.NDArray[np.int_]]:
+    """Image indices along an axis that the labels cover, and their label indices."""
+    index = np.arange(n)
+    source = sign * index + shift
+    inside = (source >= 0) & (source < n_label)
+    return index[inside], source[inside]

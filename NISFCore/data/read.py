@@ -1,0 +1,40 @@
+"""`read_study`: one entrance for every kind of input."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from NISFCore.data.dicom import read_dicom
+from NISFCore.data.nifti import read_nifti
+from NISFCore.data.nifti_images import is_nifti
+from NISFCore.data.nifti_manifest import MANIFEST_NAME
+from NISFCore.data.study import CineStudy
+from NISFCore.errors import StudyError
+from NISFCore.views import View
+
+
+def read_study(
+    path: Path, *, views: Mapping[str, View] | None = None, select: str | None = None
+) -> CineStudy:
+    """Read a study: a folder, zip or file of DICOM, or a folder or file of NIfTI.
+
+    Args:
+        path: the input.
+        views: views that the user gives, by series number, file stem or folder name.
+        select: which of several examinations in a DICOM input; its question tells the choices.
+
+    Raises:
+        AmbiguousInputError: if the input holds more than one subject or frame of reference.
+        StudyError: if it does not exist or holds nothing usable.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise StudyError(f"there is no {path}; give a folder, a zip or a file that exists")
+    if _is_nifti_study(path):
+        return read_nifti(path, views=views)
+    return read_dicom(path, views=views, select=select)
+
+
+def _is_nifti_study(path: Path) -> bool:
+    if path.is_file():
+        return is_nifti(path)
+    return (path / MANIFEST_NAME).is_file() or any(is_nifti(p) for p in path.iterdir())
