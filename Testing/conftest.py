@@ -1,0 +1,22 @@
+"""What all tests share: deterministic property tests, and the shared real study."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+REPOSITORY = Path(__file__).parent.parent
+REAL_STUDY = REPOSITORY.parent / "shared" / "data" / "bivme-patient1"
+
+settings.register_profile(
+    "nisf", derandomize=True, database=None, deadline=None, max_examples=40, print_blob=False
+)
+settings.load_profile("nisf")
+
+
+@pytest.fixture(scope="session")
+def real_study_folder() -> Path:
+    """The de-identified real study beside the checkout; tests that use it carry `real_study`."""
+    if not REAL_STUDY.is_dir():
+        pytest.skip("the shared real study is not beside this checkout")
+    return REAL_STUDY
