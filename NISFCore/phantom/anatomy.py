@@ -31,6 +31,9 @@ class Surfaces:
         rv, rv_wall: RV free wall's inner and outer surface (positive where there is no RV).
         above: height above the LV base plane.
         rv_above: height above the tricuspid or pulmonary plane.
+        endo_radius: radius of the LV endocardium.
+        insertion: squared radius (mm^2) that the RV adds, negative where there is no RV.
+        outer2: squared radius (mm^2) of the outer surface of both ventricles.
     """
 
     endo: Tensor
@@ -41,6 +44,7 @@ class Surfaces:
     rv_above: Tensor
     endo_radius: Tensor
     insertion: Tensor
+    outer2: Tensor
 
 
 def surfaces(shape: HeartShape, m: Cylinder) -> Surfaces:
@@ -63,6 +67,7 @@ def surfaces(shape: HeartShape, m: Cylinder) -> Surfaces:
         rv_above=m.Z - rv.top_mm(m.y),
         endo_radius=endo,
         insertion=E,
+        outer2=(free + wall).square(),
     )
 
 
@@ -101,7 +106,7 @@ class HeartPainter:
         canvas = fat * texture
         if bool((d.above > -edge_mm).any()):
             canvas, cover = self._above_base(canvas, cover, m, d, edge_mm)
-        canvas = self._rv(canvas, myocardium, m, d, edge_mm)
+        canvas = self._rv(canvas, myocardium, m, d, beat, edge_mm)
         return self._lv(canvas, myocardium, texture, m, d, beat, edge_mm), cover
 
     def _texture(self, m: Cylinder) -> Tensor:
@@ -114,13 +119,17 @@ class HeartPainter:
     def _envelope(self, m: Cylinder, d: Surfaces, edge_mm: float) -> tuple[Tensor, Tensor]:
         """Epicardial fat inside the pericardium; signal and cover of both."""
         groove = 1 / (1 + (d.insertion * (1 / 500.0)).square())
-        base = (1 + d.above * (1 / 25.0)).clamp(0.0, 1.0)
-        thickness = self.detail.fat_mm + self.detail.groove_fat_mm * (groove + base - groove * base)
+        base = 0.7 * (1 + d.above * (1 / 20.0)).clamp(0.0, 1.0)
+        epi = self.shape.epi
+        thickness = self.detail.fat_mm + self.detail.groove_fat_mm * torch.maximum(groove, base)
         below = (self.shape.z_apex_mm - m.Z).clamp_min(0)
-        outer = torch.where(d.insertion > 0, d.rv_wall, d.epi)
-        distance = torch.maximum(outer, below) - thickness
+        # Distance to a surface R^2 = f(Z) is about (R^2 - f) / |grad|; f goes on below the apex.
+        fall = 2 * epi.radius2_mm2 * (1 + epi.fullness) / (epi.z_widest_mm - epi.z_apex_mm)
+        down = ((epi.z_widest_mm - m.Z) * (1 / (epi.z_widest_mm - epi.z_apex_mm))).clamp(0.0, 1.0)
+        slope = (4 * m.R2 + (fall * down.square()).square()).sqrt()
+        distance = (m.R2 - d.outer2 + fall * below) / slope - thickness
         # Above the base plane the envelope closes towards the great vessels.
-        distance = distance + (d.above * 0.4).clamp_min(0)
+        distance = distance + (d.above * 0.4).clamp_min(0) + (d.above - 20).clamp_min(0)
         signal = paint(
             torch.full_like(m.R, PERICARDIUM_SIGNAL),
             self.look.fat,
@@ -151,8 +160,10 @@ class HeartPainter:
         ra = _capsule(X - ra_x, Y + 0.35 * rv.radius_mm, h - 24, detail.ra_radius_mm, 12.0)
         root = detail.aorta_radius_mm
         ao = ((X - 13 - 0.1 * h).square() + (Y - 9 - 0.05 * h).square() + 1e-6).sqrt() - root
+        ao = torch.maximum(ao, h - 90)
         out_x, out_y = 20.0 - 0.25 * h, 0.78 * rv.radius_mm - 0.1 * h
         rvot = ((X - out_x).square() + (Y - out_y).square() + 1e-6).sqrt() - 1.05 * root
+        rvot = torch.maximum(rvot, h - 55)
         inflow = torch.maximum(d.endo + 1.5, h - 12)
         return [
             (ra, 2.0, look.atrial_blood),
@@ -162,17 +173,30 @@ class HeartPainter:
         ]
 
     def _rv(
-        self, canvas: Tensor, myocardium: Tensor, m: Cylinder, d: Surfaces, edge_mm: float
+        self,
+        canvas: Tensor,
+        myocardium: Tensor,
+        m: Cylinder,
+        d: Surfaces,
+        beat: Beat,
+        edge_mm: float,
     ) -> Tensor:
         below = coverage(d.rv_above, edge_mm)
         wall = torch.maximum(d.rv_wall, -d.epi)
         canvas = paint(canvas, myocardium, coverage(wall, edge_mm) * below * (d.insertion > 0))
         # Trabeculae: the cavity darkens towards the free wall, in streaks.
-        streaks = 0.5 + 0.5 * torch.sin(0.9 * m.y + 0.5 * m.Z)
+        streaks = 0.5 + 0.5 * torch.sin(0.8 * m.y + 0.3 * m.Z) * torch.sin(0.45 * m.Z - 0.35 * m.x)
         depth = (1 + d.rv * (1 / (2 * self.detail.trabecular_mm + 1e-3))).clamp(0.0, 1.0)
         loss = self.detail.trabecular_darkness * depth * streaks
         blood = self.look.rv_blood * (1 - loss)
-        return paint(canvas, blood, coverage(d.rv, edge_mm) * below)
+        inside = coverage(d.rv, edge_mm)
+        canvas = paint(canvas, blood, inside * below)
+        return paint(canvas, VALVE_SIGNAL, self._leaflet(d.rv_above, beat, edge_mm) * inside)
+
+    def _leaflet(self, above: Tensor, beat: Beat, edge_mm: float) -> Tensor:
+        """Cover of a valve at height 0, nearly vanishing while it is open."""
+        closed = (0.25 + 1.5 * beat.activation).clamp_max(1.0)
+        return coverage((above - 1.0).abs() - VALVE_MM / 2, edge_mm) * closed
 
     def _lv(
         self,
@@ -189,8 +213,7 @@ class HeartPainter:
         canvas = paint(
             canvas, self._cavity(m, d, texture, edge_mm), coverage(d.endo, edge_mm) * below
         )
-        closed = (0.25 + 1.5 * beat.activation).clamp_max(1.0)
-        leaflet = coverage((d.above - 1.0).abs() - VALVE_MM / 2, edge_mm) * closed
+        leaflet = self._leaflet(d.above, beat, edge_mm)
         return paint(canvas, VALVE_SIGNAL, leaflet * coverage(d.endo, edge_mm))
 
     def _cavity(self, m: Cylinder, d: Surfaces, texture: Tensor, edge_mm: float) -> Tensor:

@@ -15,12 +15,14 @@ RIB_PERIOD_MM = 22.0
 
 def coverage(signed_distance_mm: Tensor, edge_mm: float) -> Tensor:
     """Share of a sample that lies inside: 1 inside, 0 outside, linear over `edge_mm`."""
-    return (0.5 - signed_distance_mm * (1 / edge_mm)).clamp(0.0, 1.0)
+    return (signed_distance_mm * (-1 / edge_mm)).add_(0.5).clamp_(0.0, 1.0)
 
 
 def paint(canvas: Tensor, value: Tensor | float, cover: Tensor) -> Tensor:
     """`value` laid over `canvas` where it covers it."""
-    return canvas + cover * (value - canvas)
+    if isinstance(value, float):
+        value = canvas.new_tensor(value)
+    return torch.lerp(canvas, value, cover)
 
 
 def ellipse_distance(
@@ -60,9 +62,7 @@ class Chest:
         """Lungs, mediastinum, spine and descending aorta."""
         look = self.appearance
         x, y = self.parameters.thorax_centre_mm
-        vessels = torch.sin(R * 0.31 + A * 0.12) * torch.sin(A * 0.27 + S * 0.19)
-        vessels = (vessels * torch.sin(S * 0.23 - R * 0.17) - 0.35).clamp_min(0)
-        lung = look.lung + 0.5 * vessels
+        lung = look.lung + self._vessels(R, A, S)
         middle = ellipse_distance(R, A, (x - 8.0, y - 5.0), (30.0, 88.0))
         canvas = paint(lung, 0.75 * look.fat, coverage(middle, 3 * edge_mm))
         spine = ellipse_distance(R, A, (x, y - 82.0), (24.0, 22.0))
@@ -72,6 +72,14 @@ class Chest:
         aorta = ellipse_distance(R, A, (x - 30.0, y - 58.0), (12.0, 12.0))
         canvas = paint(canvas, 0.2, coverage(aorta - 1.5, edge_mm))
         return paint(canvas, look.atrial_blood, coverage(aorta, edge_mm))
+
+    def _vessels(self, R: Tensor, A: Tensor, S: Tensor) -> Tensor:
+        a, b, c, e = self.appearance.texture_phases_rad
+        u = R * 0.29 + 1.7 * torch.sin(A * 0.061 + a)
+        v = A * 0.25 + 1.9 * torch.sin(S * 0.053 + b)
+        w = S * 0.21 + 1.5 * torch.sin(R * 0.071 + c)
+        blobs = torch.sin(u + v + e) * torch.sin(v - w) * torch.sin(w + 0.4 * u)
+        return 0.5 * (blobs - 0.4).clamp_min(0)
 
     def _abdomen(self, R: Tensor, A: Tensor, S: Tensor, edge_mm: float) -> tuple[Tensor, Tensor]:
         """Liver to the right, stomach to the left, and how much of a point is below the

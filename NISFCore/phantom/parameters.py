@@ -189,7 +189,7 @@ class ChestParameters:
     base_from_apex_ras: tuple[float, float, float] = (0.70, -0.50, 0.50)
     rv_from_lv_ras: tuple[float, float, float] = (0.55, 0.80, -0.20)
     thorax_centre_mm: tuple[float, float] = (55.0, -30.0)
-    thorax_radii_mm: tuple[float, float] = (135.0, 98.0)
+    thorax_radii_mm: tuple[float, float] = (135.0, 90.0)
     wall_mm: float = 14.0
     body_fat_mm: float = 16.0
     diaphragm_mm: float = -42.0

@@ -262,7 +262,7 @@ def _draw_chest(d: _Draw) -> ChestParameters:
         base_from_apex_ras=d.direction((0.70, -0.50, 0.50), 0.09),
         rv_from_lv_ras=d.direction((0.55, 0.80, -0.20), 0.10),
         thorax_centre_mm=(d.normal(55.0, 8.0), d.normal(-30.0, 6.0)),
-        thorax_radii_mm=(d.normal(135.0, 8.0), d.normal(98.0, 6.0)),
+        thorax_radii_mm=(d.normal(135.0, 8.0), d.normal(90.0, 5.0)),
         wall_mm=d.uniform(9.0, 18.0),
         body_fat_mm=d.uniform(5.0, 30.0),
         diaphragm_mm=d.normal(-42.0, 7.0),

@@ -49,7 +49,7 @@ class AcquisitionProtocol:
     rr_mean_ms: float = 850.0
     rr_sd_fraction: float = 0.05
     n_sub_pixels: int = 2
-    n_profile: int = 5
+    n_profile: int = 3
     is_blurred: bool = True
     has_random_times: bool = False
 
