@@ -156,12 +156,14 @@ class HeartPainter:
         X, Y, h = m.x, m.y, d.above
         la_x, la_y = detail.atrium_shift_mm
         la = _capsule(X - la_x, Y - la_y, h - 22, detail.atrium_radius_mm, 10.0)
-        ra_x = rv.offset_mm + 0.45 * rv.radius_mm
-        ra = _capsule(X - ra_x, Y + 0.35 * rv.radius_mm, h - 24, detail.ra_radius_mm, 12.0)
+        # The atrium lies on the inferior part of the RV's base, the outflow tract on the anterior.
+        ra_x, ra_y = self._beside_rv(rv.offset_mm + 0.45 * rv.radius_mm, -0.35 * rv.radius_mm)
+        ra = _capsule(X - ra_x, Y - ra_y, h - 24, detail.ra_radius_mm, 12.0)
         root = detail.aorta_radius_mm
-        ao = ((X - 13 - 0.1 * h).square() + (Y - 9 - 0.05 * h).square() + 1e-6).sqrt() - root
+        ao = ((X - 10 - 0.1 * h).square() + (Y - 12 - 0.05 * h).square() + 1e-6).sqrt() - root
         ao = torch.maximum(ao, h - 90)
-        out_x, out_y = 20.0 - 0.25 * h, 0.78 * rv.radius_mm - 0.1 * h
+        out_x, out_y = self._beside_rv(20.0, 0.78 * rv.radius_mm)
+        out_x, out_y = out_x - 0.25 * h, out_y - 0.1 * h
         rvot = ((X - out_x).square() + (Y - out_y).square() + 1e-6).sqrt() - 1.05 * root
         rvot = torch.maximum(rvot, h - 55)
         inflow = torch.maximum(d.endo + 1.5, h - 12)
@@ -171,6 +173,11 @@ class HeartPainter:
             (torch.minimum(la, inflow), 2.0, look.atrial_blood),
             (ao, 2.0, look.lv_blood),
         ]
+
+    def _beside_rv(self, along: float, across: float) -> tuple[float, float]:
+        """(x, y) of a place given along the direction of the RV's centre and across it."""
+        c, s = self.shape.rv.cos_angle, self.shape.rv.sin_angle
+        return along * c - across * s, along * s + across * c
 
     def _rv(
         self,

@@ -25,7 +25,7 @@ def ras_from_heart_rotation(chest: ChestParameters) -> np.ndarray:
     """Rotation `(3, 3)` RAS <- heart of a patient."""
     z = np.asarray(chest.base_from_apex_ras, dtype=np.float64)
     z = z / np.linalg.norm(z)
-    x = np.asarray(chest.rv_from_lv_ras, dtype=np.float64)
+    x = np.asarray(chest.four_chamber_ras, dtype=np.float64)
     x = x - (x @ z) * z
     x = x / np.linalg.norm(x)
     return np.stack([x, np.cross(z, x), z], axis=1)

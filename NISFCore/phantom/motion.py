@@ -102,10 +102,8 @@ class HeartMotion:
                 f"HeartParameters: the healthy wall would eject {self._local_ef:.0%} of its share, "
                 f"allowed: {MAX_LOCAL_EF:.0%}; lower ef_percent or scar_depth"
             )
-        self.tricuspid_start_mm = 1.02 * float(
-            np.sqrt(shape.epi.radius2_mm2 * (1 + abs(shape.epi_angular.cosine)
-                                             + abs(shape.epi_angular.sine)))
-        )  # fmt: skip
+        widest = 1 + abs(shape.epi_angular.septal) + abs(shape.epi_angular.anterior)
+        self.tricuspid_start_mm = 1.02 * math.sqrt(shape.epi.radius2_mm2 * widest)
         self._rv_nodes = rv_quadrature(shape)
         self.rv_contraction = self._solve_rv_contraction(parameters.rv.ef_percent / 100)
 

@@ -1,7 +1,7 @@
 """`HeartParameters`: every number that makes one simulated heart differ from another.
 
 Lengths in mm, volumes in ml, angles in rad, times as fractions of the cardiac cycle. Angles about
-the LV axis count from the septum (+x, 0) over the anterior wall (+y, pi/2) to the lateral wall.
+the LV axis count from the 4-chamber plane's RV side (+x, 0) towards the anterior wall (+y, pi/2).
 Volumes, mass and ejection fractions are given; radii are solved for them (`shape.solve_shape`).
 Population values are drawn by `population.sample_heart`.
 """
@@ -72,7 +72,8 @@ class RVParameters:
     Attributes:
         edv_ml, ef_percent: cavity volume at ED below the tricuspid and pulmonary level.
         offset_over_radius: centre distance from the LV axis over radius, of the basal circle.
-        angle_rad: direction of the RV's centre about the LV axis.
+        angle_rad: direction of the RV's centre (and of the septum) about the LV axis, from the
+            4-chamber plane.
         apex_gap_mm: height of the RV apex above the LV apex.
         fullness: 0 a wedge towards the RV apex, 1 a bullet.
         tip_narrowing: how much narrower about the LV axis the crescent is at its apex.
@@ -85,7 +86,7 @@ class RVParameters:
     edv_ml: float = 160.0
     ef_percent: float = 56.0
     offset_over_radius: float = 0.68
-    angle_rad: float = 0.0
+    angle_rad: float = 0.25
     apex_gap_mm: float = 14.0
     fullness: float = 0.7
     tip_narrowing: float = 0.15
@@ -144,7 +145,7 @@ class DetailParameters:
 
     papillary_radius_mm: float = 4.5
     papillary_depth: float = 0.66
-    papillary_angles_rad: tuple[float, float] = (2.3, 4.1)
+    papillary_angles_rad: tuple[float, float] = (2.5, 4.3)
     trabecular_mm: float = 2.5
     trabecular_darkness: float = 0.3
     fat_mm: float = 2.5
@@ -152,7 +153,7 @@ class DetailParameters:
     atrium_radius_mm: float = 25.0
     ra_radius_mm: float = 26.0
     aorta_radius_mm: float = 14.0
-    atrium_shift_mm: tuple[float, float] = (-7.0, -11.0)
+    atrium_shift_mm: tuple[float, float] = (-4.0, -12.0)
 
 
 @dataclass(frozen=True)
@@ -178,8 +179,8 @@ class ChestParameters:
     """How the heart lies in the patient, and the patient around it.
 
     Attributes:
-        base_from_apex_ras, rv_from_lv_ras: directions of the heart's axes in RAS (of any length;
-            the second is made perpendicular to the first).
+        base_from_apex_ras, four_chamber_ras: directions of the heart's +z and +x in RAS (of any
+            length; the second is made perpendicular to the first).
         thorax_centre_mm: right and anterior position of the thorax axis from the LV centre.
         thorax_radii_mm: inner half width and half depth of the thorax.
         wall_mm, body_fat_mm: muscle with ribs, and fat outside it.
@@ -187,7 +188,7 @@ class ChestParameters:
     """
 
     base_from_apex_ras: tuple[float, float, float] = (0.70, -0.50, 0.50)
-    rv_from_lv_ras: tuple[float, float, float] = (0.55, 0.80, -0.20)
+    four_chamber_ras: tuple[float, float, float] = (1.0, 0.05, 0.0)
     thorax_centre_mm: tuple[float, float] = (55.0, -30.0)
     thorax_radii_mm: tuple[float, float] = (135.0, 90.0)
     wall_mm: float = 14.0

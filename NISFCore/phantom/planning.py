@@ -14,10 +14,10 @@ from NISFCore.phantom.heart import BeatingHeart
 from NISFCore.phantom.protocol import AcquisitionProtocol
 from NISFCore.views import View
 
-CLINICAL_ANGLES_DEG = {View.LA_2CH: 88.0, View.LA_3CH: 42.0, View.LA_4CH: -2.0}
-"""Angle of a plane about the LV axis from the direction of the RV (+x) towards anterior (+y): the
-4-chamber plane through the RV's centre, the 3-chamber plane through the aortic root, the
-2-chamber plane through anterior and inferior wall."""
+CLINICAL_ANGLES_DEG = {View.LA_2CH: 113.0, View.LA_3CH: 57.0, View.LA_4CH: 0.0}
+"""Angle of a plane about the LV axis from +x towards anterior (+y): the 4-chamber plane, the
+3-chamber plane through the aortic root, the 2-chamber plane through anterior and inferior wall; as
+far apart as on planned planes of real examinations (`data.view_recognition`)."""
 ANGLE_SD_DEG = 5.0
 IN_PLANE_TURN_SD_DEG = 10.0
 N_SA_RANGE = (8, 13)

@@ -187,7 +187,7 @@ def _draw_rv(d: _Draw, values: NormalValues, lv: LVParameters, mode: Mode) -> RV
         edv_ml=edv,
         ef_percent=100 * stroke / edv,
         offset_over_radius=d.uniform(0.55, 0.80),
-        angle_rad=d.normal(0.0, 0.12),
+        angle_rad=d.normal(0.25, 0.13),
         apex_gap_mm=d.uniform(5.0, 20.0),
         fullness=d.uniform(0.3, 1.0),
         tip_narrowing=d.uniform(0.0, 0.3),
@@ -226,7 +226,7 @@ def _draw_detail(d: _Draw) -> DetailParameters:
     return DetailParameters(
         papillary_radius_mm=d.uniform(2.5, 6.0),
         papillary_depth=d.uniform(0.55, 0.80),
-        papillary_angles_rad=(d.normal(2.25, 0.2), d.normal(4.05, 0.2)),
+        papillary_angles_rad=(d.normal(2.5, 0.2), d.normal(4.3, 0.2)),
         trabecular_mm=d.uniform(1.0, 4.5),
         trabecular_darkness=d.uniform(0.05, 0.5),
         fat_mm=d.uniform(1.0, 5.0),
@@ -234,7 +234,7 @@ def _draw_detail(d: _Draw) -> DetailParameters:
         atrium_radius_mm=d.normal(25.0, 3.0),
         ra_radius_mm=d.normal(26.0, 3.5),
         aorta_radius_mm=d.normal(14.5, 1.5),
-        atrium_shift_mm=(d.normal(-7.0, 3.0), d.normal(-11.0, 3.0)),
+        atrium_shift_mm=(d.normal(-4.0, 3.0), d.normal(-12.0, 3.0)),
     )
 
 
@@ -260,7 +260,7 @@ def _draw_appearance(d: _Draw) -> AppearanceParameters:
 def _draw_chest(d: _Draw) -> ChestParameters:
     return ChestParameters(
         base_from_apex_ras=d.direction((0.70, -0.50, 0.50), 0.09),
-        rv_from_lv_ras=d.direction((0.55, 0.80, -0.20), 0.10),
+        four_chamber_ras=d.direction((1.0, 0.05, 0.0), 0.10),
         thorax_centre_mm=(d.normal(55.0, 8.0), d.normal(-30.0, 6.0)),
         thorax_radii_mm=(d.normal(135.0, 8.0), d.normal(90.0, 5.0)),
         wall_mm=d.uniform(9.0, 18.0),

@@ -1,6 +1,6 @@
 """Surfaces of the ventricles at end-diastole, in cylinder coordinates about the LV axis.
 
-Material space: mm, z from apex to base, theta from the septum (+x) over the anterior wall (+y);
+Material space: mm, z from apex to base, theta from the 4-chamber side (+x) over the anterior wall (+y);
 every surface is R^2(theta, Z), so that volumes are integrals of R^2 / 2 and need no trigonometry:
 functions take c = cos(theta) and s = sin(theta).
 """
@@ -51,19 +51,23 @@ class Profile:
 
 @dataclass(frozen=True)
 class Angular:
-    """Factor of the squared radius: 1 + cosine c + sine s - flattening max(c, 0)^2."""
+    """Factor of the squared radius: 1 + septal g + anterior s - flattening max(g, 0)^2, where
+    g = cos(theta - angle) and the septum lies at the angle."""
 
-    cosine: float
-    sine: float
+    septal: float
+    anterior: float
     flattening: float
+    cos_angle: float
+    sin_angle: float
 
     @property
     def mean(self) -> float:
         return 1 - self.flattening / 4
 
     def factor(self, c: Tensor, s: Tensor) -> Tensor:
-        factor = 1 + self.cosine * c - self.flattening * c.clamp_min(0).square()
-        return factor + self.sine * s if self.sine else factor
+        g = c * self.cos_angle + s * self.sin_angle
+        factor = 1 + self.septal * g - self.flattening * g.clamp_min(0).square()
+        return factor + self.anterior * s if self.anterior else factor
 
 
 @dataclass(frozen=True)
@@ -142,16 +146,17 @@ def solve_shape(parameters: HeartParameters) -> HeartShape:
     Raises:
         ConfigError: if these values contradict each other (a wall thinner than 3 mm).
     """
-    endo, epi, endo_angular, epi_angular = _solve_lv(parameters.lv)
+    endo, epi, endo_angular, epi_angular = _solve_lv(parameters.lv, parameters.rv.angle_rad)
     rv = _rv_shape(parameters.rv, 40.0, epi, epi_angular)
     shape = HeartShape(endo, epi, endo_angular, epi_angular, rv)
     _check_wall(shape)
     return replace(shape, rv=_solve_rv(parameters.rv, shape))
 
 
-def _solve_lv(p: LVParameters) -> tuple[Profile, Profile, Angular, Angular]:
-    endo_angular = Angular(-p.septal_bulge, 0.0, p.septal_flattening)
-    epi_angular = Angular(p.septal_excess, p.anterior_excess, p.septal_flattening)
+def _solve_lv(p: LVParameters, septum_rad: float) -> tuple[Profile, Profile, Angular, Angular]:
+    c, s = float(np.cos(septum_rad)), float(np.sin(septum_rad))
+    endo_angular = Angular(-p.septal_bulge, 0.0, p.septal_flattening, c, s)
+    epi_angular = Angular(p.septal_excess, p.anterior_excess, p.septal_flattening, c, s)
     # EDV of a heart of radius 1 mm gives the radius: volume grows with its cube.
     unit = Profile(1.0, -WIDEST_LEVEL * p.length_over_radius, -p.length_over_radius, 0.0,
                    p.fullness, p.base_taper)  # fmt: skip
