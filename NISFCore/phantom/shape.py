@@ -1,6 +1,6 @@
 """Surfaces of the ventricles at end-diastole, in cylinder coordinates about the LV axis.
 
-Material space: mm, z from apex to base, theta from the 4-chamber side (+x) over the anterior wall (+y);
+Material space: mm, z from apex to base, theta from the 4-chamber plane (+x) towards anterior (+y);
 every surface is R^2(theta, Z), so that volumes are integrals of R^2 / 2 and need no trigonometry:
 functions take c = cos(theta) and s = sin(theta).
 """
