@@ -67,6 +67,6 @@ def solve_adam(problem: FitProblem, config: AdamConfig, seed: int, recorder: Rec
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
-        recorder.record(float(loss), 10.0 ** (float(minus_psnr) / 10.0))
+        recorder.record(float(loss.detach()), 10.0 ** (float(minus_psnr.detach()) / 10.0))
     with torch.no_grad():
         return values.estimate(config.scale_bound)

@@ -154,7 +154,7 @@ def train(
         state.step += 1
         figures: dict[str, float] = {}
         if state.step % log_every == 0:
-            figures = {"step": state.step, "loss": float(loss), "psnr_db": float(psnr_db)}
+            figures = {"step": state.step, "loss": float(loss.detach()), "psnr_db": float(psnr_db)}
         if validation_table is not None and state.step % config.validate_every == 0:
             figures |= {"step": state.step} | _validation_figures(state, validation_table)
         if figures:
