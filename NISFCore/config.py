@@ -24,6 +24,8 @@ def from_json_object(cls: type[T], values: dict[str, Any]) -> T:
     Raises:
         ConfigError: for unknown or missing keys, and values of the wrong type.
     """
+    if not isinstance(values, dict):
+        raise ConfigError(f"{cls.__name__}: got {values!r}, expected an object with its settings")
     fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
     unknown = sorted(set(values) - set(fields))
     if unknown:
@@ -56,11 +58,13 @@ def _typed(name: str, hint: Any, value: Any) -> Any:
         if value is None and type(None) in arguments:
             return None
         return _typed(name, next(a for a in arguments if a is not type(None)), value)
-    if dataclasses.is_dataclass(hint) and isinstance(value, dict):
-        return from_json_object(hint, value)  # type: ignore[arg-type]
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        return from_json_object(hint, value)
     if origin is tuple:
         return _typed_tuple(name, arguments, value)
     if origin is dict:
+        if not isinstance(value, dict):
+            raise ConfigError(f"{name}: got {value!r}, expected an object")
         return {k: _typed(f"{name}[{k}]", arguments[1], v) for k, v in value.items()}
     if isinstance(hint, type):
         return _typed_scalar(name, hint, value)

@@ -39,13 +39,13 @@ def new_folder(path: Path, overwrite: bool = False) -> Iterator[Path]:
         OutputError: if `path` exists and is not empty (unless `overwrite`), or on any OSError.
     """
     check_new_folder(path, overwrite)
-    temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}.part")
+    target = path.resolve()  # "." has no name to make siblings of
+    temporary = target.with_name(f".{target.name}.{uuid4().hex[:8]}.part")
+    before = temporary.with_suffix(".before")
     try:
         temporary.mkdir(parents=True)
         yield temporary
-        if path.exists():
-            shutil.rmtree(path)
-        temporary.replace(path)
+        _replace_folder(target, temporary, before)
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
@@ -58,18 +58,41 @@ def check_new_folder(path: Path, overwrite: bool = False) -> None:
     Raises:
         OutputError: if `path` is a file, holds something, or its parent cannot be written.
     """
-    if path.exists() and not path.is_dir():
-        raise OutputError(f"{path} is a file; give a folder")
-    if path.is_dir() and any(path.iterdir()) and not overwrite:
-        raise OutputError(f"{path} is not empty; choose another folder or allow to overwrite it")
-    probe = path.with_name(f".{path.name}.{uuid4().hex[:8]}.probe")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        probe.touch()
+        if path.exists() and not path.is_dir():
+            raise OutputError(f"{path} is a file; give a folder")
+        if not overwrite and path.is_dir() and any(path.iterdir()):
+            raise OutputError(
+                f"{path} is not empty; choose another folder or allow to overwrite it"
+            )
+        _probe(path.resolve())
     except OSError as error:
-        raise OutputError(f"cannot write to {path.parent}: {error.strerror or error}") from error
+        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _probe(target: Path) -> None:
+    """Try to make a sibling of `target`."""
+    probe = target.with_name(f".{target.name}.{uuid4().hex[:8]}.probe")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        probe.touch()
     finally:
         _remove_quietly(probe)
+
+
+def _replace_folder(target: Path, new: Path, aside: Path) -> None:
+    """Move `new` to `target`. What stood there is moved aside whole before it is deleted: a kill
+    must not leave half of it at `target`, and a failure puts it back."""
+    if not target.exists():
+        new.replace(target)
+        return
+    target.replace(aside)
+    try:
+        new.replace(target)
+    except OSError:
+        aside.replace(target)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def _remove_quietly(path: Path) -> None:
