@@ -116,8 +116,9 @@ def _four_axes(
     if data.ndim == 3 and (is_single_plane or not third_is_slices) and 1 not in data.shape:
         data = data[:, :, None, :]  # 2D + t, stored without a slice axis
     data = data.reshape(data.shape + (1,) * (4 - data.ndim))
-    thin = [a for a in range(3) if data.shape[a] == 1]
-    if thin and thin[0] < 2 and data.shape[2] > 1:
+    sizes: tuple[int, ...] = data.shape
+    thin = [a for a in range(3) if sizes[a] == 1]
+    if thin and thin[0] < 2 and sizes[2] > 1:
         axes = (1, 2, 0) if thin[0] == 0 else (2, 0, 1)
         return np.transpose(data, (*axes, 3)), axes
     return data, (0, 1, 2)
