@@ -163,8 +163,9 @@ class HeartPainter:
         ao = ((X - 10 - 0.1 * h).square() + (Y - 12 - 0.05 * h).square() + 1e-6).sqrt() - root
         ao = torch.maximum(ao, h - 90)
         out_x, out_y = self._beside_rv(20.0, 0.78 * rv.radius_mm)
-        out_x, out_y = out_x - 0.25 * h, out_y - 0.1 * h
-        rvot = ((X - out_x).square() + (Y - out_y).square() + 1e-6).sqrt() - 1.05 * root
+        rvot = (
+            (X - out_x + 0.25 * h).square() + (Y - out_y + 0.1 * h).square() + 1e-6
+        ).sqrt() - 1.05 * root
         rvot = torch.maximum(rvot, h - 55)
         inflow = torch.maximum(d.endo + 1.5, h - 12)
         return [

@@ -26,6 +26,7 @@ class AcquisitionProtocol:
         breath_hold_sd_deg: of each component of the rotation vector.
         planning_sd_mm, planning_sd_deg: errors of planes against the heart's own axes.
         rr_mean_ms, rr_sd_fraction: heart beat of the study, and its change between breath-holds.
+        gain: pixel value of signal 1; pixels are whole numbers, as a scanner's.
         n_sub_pixels, n_profile: samples per pixel, along each in-plane axis and through the slice.
         is_blurred: whether images carry the in-plane blur (FWHM one pixel).
         has_random_times: frames at random instead of equal times of the cycle.
@@ -48,6 +49,7 @@ class AcquisitionProtocol:
     planning_sd_deg: float = 3.0
     rr_mean_ms: float = 850.0
     rr_sd_fraction: float = 0.05
+    gain: float = 1000.0
     n_sub_pixels: int = 2
     n_profile: int = 3
     is_blurred: bool = True
@@ -63,6 +65,7 @@ class AcquisitionProtocol:
         self._check("n_profile", self.n_profile, 1, 25)
         self._check("rr_mean_ms", self.rr_mean_ms, 300.0, 2500.0)
         self._check("noise_sd", self.noise_sd, 0.0, 10.0)
+        self._check("gain", self.gain, 10.0, 20000.0)
 
     @property
     def n_pixels(self) -> int:

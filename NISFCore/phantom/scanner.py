@@ -27,6 +27,7 @@ from NISFCore.progress import CancelToken
 
 MOVING_MARGIN_MM = 6.0
 """Around the union of the heart at three times, for what lies between them."""
+MAX_PIXEL = 32767
 POSITION_RAS_MM = (-55.0, 40.0, 0.0)
 POSITION_SD_MM = 15.0
 
@@ -137,7 +138,7 @@ class _Scanner:
         return CineSlice(
             name=planned.name,
             view=planned.view,
-            frames=self._magnitude(signal).astype(np.float32),
+            frames=self._stored(self._magnitude(signal)),
             ras_from_ijk=planned.ras_from_ijk,
             thickness_mm=self.protocol.thickness_mm,
             trigger_times_ms=fractions * rr_ms,
@@ -162,6 +163,10 @@ class _Scanner:
             return signal
         noise = self.protocol.noise_sd * self.rng.standard_normal((2, *signal.shape))
         return np.hypot(signal + noise[0], noise[1])
+
+    def _stored(self, signal: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+        """Pixel values: whole numbers that fit 16 bits, as in a scanner's files."""
+        return np.clip(np.rint(signal * self.protocol.gain), 0, MAX_PIXEL).astype(np.float32)
 
     def _sensitivity(self, ras_from_ijk: Affine) -> npt.NDArray[np.float64]:
         """Receive sensitivity `(rows, cols)`: exponential of a quadratic in RAS / 100 mm."""

@@ -4,7 +4,6 @@ It is a `geometry.field.HeartField`, so whatever measures a fitted heart measure
 """
 
 import json
-import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +13,8 @@ import numpy as np
 import torch
 
 from NISFCore.config import from_json_object, to_json_object
-from NISFCore.errors import OutputError, ResultError
+from NISFCore.errors import ResultError
+from NISFCore.files import write_text_atomically
 from NISFCore.geometry.field import FieldSamples, HeartBox
 from NISFCore.geometry.rigid import invert_rigid, rigid_about
 from NISFCore.geometry.spaces import Affine, Points, apply_affine, apply_direction
@@ -140,14 +140,7 @@ class PhantomTruth:
         """
         path = folder / TRUTH_FILE
         content = {"schema_version": SCHEMA_VERSION, **to_json_object(self)}
-        text = json.dumps(content, indent=1)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(text, encoding="utf-8")
-            temporary.replace(path)
-        except OSError as error:
-            raise OutputError(f"cannot write {path.name}: {error.strerror}") from error
+        write_text_atomically(path, json.dumps(content, indent=1) + "\n")
         return path
 
     @staticmethod
