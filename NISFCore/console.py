@@ -1,4 +1,4 @@
-"""What the command line shows: progress bars, and cancelling by signal."""
+"""What the command line shows: progress bars and tables; and cancelling by signal."""
 
 import signal
 import sys
@@ -17,7 +17,10 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.table import Table
 
+from NISFCore.analysis.evaluation import Evaluation
+from NISFCore.fitting.result import FitResult
 from NISFCore.progress import (
     CancelToken,
     JsonProgress,
@@ -89,3 +92,53 @@ def cancel_on_signal(cancel_file: Path | None = None) -> Iterator[CancelToken]:
     finally:
         for number, handler in zip(numbers, before, strict=True):
             signal.signal(number, handler)
+
+
+def fit_table(result: FitResult) -> Table:
+    """What a fit found, slice by slice, and its figures."""
+    table = Table(title=f"{len(result.study.slices)} slices, {result.prior.info.name}")
+    for name in ("slice", "view", "moved mm", "turned °", "scale"):
+        table.add_column(name, justify="left" if name in ("slice", "view") else "right")
+    p = result.parameters
+    rows = zip(result.study.slices, p.slice_motion, p.intensity_scale, strict=True)
+    for s, motion, scale in rows:
+        values = (f"{motion.distance_mm:.1f}", f"{motion.angle_deg:.1f}", f"{scale:.2f}")
+        table.add_row(s.name, s.view.value, *values)
+    table.caption = (
+        f"PSNR {result.figures['psnr_db']:.2f} dB; intersection NCC "
+        f"{result.figures['intersection_ncc_before']:.3f} → "
+        f"{result.figures['intersection_ncc_after']:.3f}; "
+        f"{result.seconds['fit']:.1f} s. Research use only."
+    )
+    return table
+
+
+def evaluation_table(evaluation: Evaluation) -> Table:
+    """The figures of an evaluation, a row each."""
+    table = Table(title="Evaluation", caption="Research use only; not a medical device.")
+    table.add_column("figure")
+    table.add_column("value", justify="right")
+    for name, text in _evaluation_rows(evaluation):
+        table.add_row(name, text)
+    return table
+
+
+def _evaluation_rows(evaluation: Evaluation) -> Iterator[tuple[str, str]]:
+    for name in ("slice_motion_mm", "slice_motion_deg", "intersection_ncc", "intersection_dice"):
+        value = getattr(evaluation, name)
+        if value is not None:
+            yield name, f"{_number(value.before)} → {_number(value.after)}"
+    for name in ("dice_3d", "dice_3d_anchored", "dice_in_plane"):
+        dice = getattr(evaluation, name)
+        if dice is not None:
+            yield f"{name} LV / myo / RV", " / ".join(f"{v:.3f}" for v in dice.values())
+    yield "psnr_db, ssim", f"{_number(evaluation.psnr_db)}, {_number(evaluation.ssim)}"
+    for name, volume in evaluation.volumes.items():
+        truth = "" if volume.truth is None else f" (truth {volume.truth:.1f})"
+        yield name, f"{volume.estimate:.1f}{truth}"
+    for name, seconds in evaluation.seconds.items():
+        yield f"seconds: {name}", f"{seconds:.1f}"
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"

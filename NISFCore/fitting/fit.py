@@ -10,7 +10,7 @@ import torch
 from NISFCore.config import to_json_object
 from NISFCore.data.canonical import canonical_frame_of
 from NISFCore.data.study import CineSlice, CineStudy
-from NISFCore.errors import ConfigError, StudyError
+from NISFCore.errors import StudyError
 from NISFCore.fitting.adam import solve_adam
 from NISFCore.fitting.config import DEFAULT, AdamConfig, FitConfig
 from NISFCore.fitting.gauss_newton import solve_gauss_newton
@@ -20,6 +20,7 @@ from NISFCore.geometry.frame import CanonicalFrame
 from NISFCore.geometry.planes import pixel_centres_ras
 from NISFCore.geometry.spaces import apply_affine
 from NISFCore.model.config import HeartRegion
+from NISFCore.model.device import resolve_device
 from NISFCore.model.forward_model import predict
 from NISFCore.model.losses import psnr_loss
 from NISFCore.model.prior import Prior
@@ -74,22 +75,6 @@ def fit_study(
         figures=figures,
         seconds={"prepare": prepared - began, "fit": finished - prepared},
     )
-
-
-def resolve_device(device: str) -> str:
-    """The device to compute on; "auto" takes CUDA where a small kernel runs on it.
-
-    Raises:
-        ConfigError: for an unknown device, or CUDA where there is none.
-    """
-    if device not in ("auto", "cpu", "cuda"):
-        raise ConfigError(f"device: got {device!r}, allowed: auto, cpu, cuda")
-    if device == "cpu":
-        return "cpu"
-    works = _cuda_works()
-    if device == "cuda" and not works:
-        raise ConfigError("device cuda: no usable CUDA GPU here; choose auto or cpu")
-    return "cuda" if works else "cpu"
 
 
 def cropped_to_region(study: CineStudy, frame: CanonicalFrame, region: HeartRegion) -> CineStudy:
@@ -158,12 +143,3 @@ def _cropped(s: CineSlice, frame: CanonicalFrame, region: HeartRegion) -> CineSl
         first.append(max(0, int(hits[0]) - CROP_MARGIN_PIXELS))
         last.append(min(s.shape[1 - axis], int(hits[-1]) + 1 + CROP_MARGIN_PIXELS))
     return s.cropped((first[0], first[1]), (last[0] - first[0], last[1] - first[1]))
-
-
-def _cuda_works() -> bool:
-    if not torch.cuda.is_available():
-        return False
-    try:
-        return bool((torch.ones(8, device="cuda") * 2).sum().item() == 16.0)
-    except RuntimeError:  # a GPU that this build of torch has no kernels for
-        return False

@@ -13,6 +13,7 @@ import torch
 from NISFCore.config import to_json_object
 from NISFCore.errors import CohortError, ConfigError, OutputError
 from NISFCore.files import write_bytes_atomically
+from NISFCore.model.device import resolve_device
 from NISFCore.model.prior import Prior
 from NISFCore.model.voxels import VoxelTable, concatenate
 from NISFCore.progress import CancelToken, ProgressEvent, ProgressReporter, SilentProgress
@@ -55,7 +56,7 @@ def train_prior(
     config: TrainingConfig,
     *,
     name: str | None = None,
-    device: str = "cpu",
+    device: str = "auto",
     resume: bool = False,
     progress: ProgressReporter | None = None,
     cancel: CancelToken | None = None,
@@ -71,6 +72,7 @@ def train_prior(
         Cancelled: after a last checkpoint.
     """
     progress, cancel = progress or SilentProgress(), cancel or CancelToken()
+    device = resolve_device(device)
     files = TrainingFiles(out)
     if files.checkpoint.exists() and not resume:
         raise OutputError(f"{files.checkpoint} exists: resume it (--resume) or delete it")

@@ -1,0 +1,214 @@
+"""What the commands do, as functions: each joins the layers for one job and computes nothing of
+its own. Scripts and the Slicer worker call them as the command line does.
+"""
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from NISFCore.analysis.evaluation import Evaluation, evaluate, intersection_ncc_before_after
+from NISFCore.config import from_json_object
+from NISFCore.data.read import read_study
+from NISFCore.data.study import CineStudy
+from NISFCore.errors import ConfigError
+from NISFCore.export.settings import ExportSettings
+from NISFCore.export.writer import export_result
+from NISFCore.files import check_new_folder, new_folder, write_text_atomically
+from NISFCore.fitting import config as fit_configs
+from NISFCore.fitting.config import FitConfig
+from NISFCore.fitting.fit import fit_study
+from NISFCore.fitting.result import FitResult
+from NISFCore.fitting.storage import load_result, save_result
+from NISFCore.model.prior import Prior, load_prior
+from NISFCore.phantom.cohort import TRUTH_FOLDER, CohortSettings, simulate_cohort
+from NISFCore.phantom.truth import PhantomTruth
+from NISFCore.progress import CancelToken, ProgressReporter
+from NISFCore.training import config as training_configs
+from NISFCore.training.config import TrainingConfig
+from NISFCore.views import CARDIAC_VIEWS, View
+
+SUMMARY_FILE = "summary.json"
+DEMO_SEED = 7_700_001
+"""Seeds of simulated training cohorts lie far below: the demo's heart is one no training saw."""
+
+
+@dataclass(frozen=True)
+class StudyInput:
+    """A study and how to read it.
+
+    Attributes:
+        path: folder, zip or file.
+        view_overrides: views given by the user, by series number or file stem.
+        select: which examination, where the input holds several.
+        views: the views to use.
+    """
+
+    path: Path
+    view_overrides: Mapping[str, View] = field(default_factory=dict)
+    select: str | None = None
+    views: tuple[View, ...] = CARDIAC_VIEWS
+
+    def read(self) -> CineStudy:
+        """The study, restricted to `views`."""
+        study = read_study(self.path, views=dict(self.view_overrides) or None, select=self.select)
+        return study.restricted_to(self.views)
+
+
+def fit_input(
+    source: StudyInput,
+    out: Path,
+    *,
+    prior: Prior | None = None,
+    config: FitConfig = fit_configs.DEFAULT,
+    device: str = "auto",
+    overwrite: bool = False,
+    progress: ProgressReporter | None = None,
+    cancel: CancelToken | None = None,
+) -> FitResult:
+    """Read a study, fit it and write the result folder.
+
+    Raises:
+        NISFError: any of its kinds; nothing is written then.
+    """
+    check_new_folder(out, overwrite)
+    prior = prior or load_prior()
+    began = time.monotonic()
+    study = source.read()
+    read_seconds = time.monotonic() - began
+    result = fit_study(study, prior, config, device=device, progress=progress, cancel=cancel)
+    before, after = intersection_ncc_before_after(result)
+    figures = {"intersection_ncc_before": before.mean, "intersection_ncc_after": after.mean}
+    result = replace(
+        result,
+        figures=result.figures | figures,
+        seconds={"read": read_seconds} | result.seconds,
+    )
+    save_result(result, out, overwrite)
+    return result
+
+
+def export_folder(
+    result_folder: Path,
+    out: Path,
+    settings: ExportSettings,
+    *,
+    truth: Path | None = None,
+    progress: ProgressReporter | None = None,
+    cancel: CancelToken | None = None,
+) -> dict[str, Any]:
+    """Export a result folder; with a truth, the report holds the comparison with it."""
+    result = load_result(result_folder)
+    evaluation = None
+    if truth is not None:
+        evaluation = evaluate(result, PhantomTruth.load(truth), progress=progress, cancel=cancel)
+    return export_result(result, out, settings, evaluation, progress=progress, cancel=cancel)
+
+
+def evaluate_folder(
+    result_folder: Path,
+    truth: Path | None = None,
+    *,
+    progress: ProgressReporter | None = None,
+    cancel: CancelToken | None = None,
+) -> Evaluation:
+    """All figures of a result folder, against a simulated study's truth where one is given."""
+    known = None if truth is None else PhantomTruth.load(truth)
+    return evaluate(load_result(result_folder), known, progress=progress, cancel=cancel)
+
+
+def run_demo(
+    out: Path,
+    *,
+    seed: int = DEMO_SEED,
+    prior: Prior | None = None,
+    device: str = "auto",
+    overwrite: bool = False,
+    progress: ProgressReporter | None = None,
+    cancel: CancelToken | None = None,
+) -> Evaluation:
+    """Simulate an unseen subject as DICOM, read, fit, export and evaluate it.
+
+    Leaves `simulated/`, `result/`, `export/` (with `report.html`) and `summary.json` in `out`.
+    """
+    with new_folder(out, overwrite) as folder:
+        settings = CohortSettings(n_subjects=1, seed=seed)
+        (subject,) = simulate_cohort(folder / "simulated", settings, progress, cancel)
+        source = StudyInput(subject / "dicom")
+        result_folder = folder / "result"
+        result = fit_input(
+            source, result_folder, prior=prior, device=device, progress=progress, cancel=cancel
+        )
+        truth = PhantomTruth.load(subject / TRUTH_FOLDER)
+        evaluation = evaluate(result, truth, progress=progress, cancel=cancel)
+        began = time.monotonic()
+        export_result(
+            result,
+            folder / "export",
+            ExportSettings(),
+            evaluation,
+            progress=progress,
+            cancel=cancel,
+        )
+        seconds = evaluation.seconds | {"export": time.monotonic() - began}
+        evaluation = replace(evaluation, seconds=seconds)
+        text = json.dumps(evaluation.to_json_object(), indent=2, allow_nan=False)
+        write_text_atomically(folder / SUMMARY_FILE, text)
+    return evaluation
+
+
+def training_config(name_or_file: str) -> TrainingConfig:
+    """A named training configuration, or one read from a JSON file of its settings.
+
+    Raises:
+        ConfigError: if it is neither.
+    """
+    if name_or_file in training_configs.CONFIGS:
+        return training_configs.CONFIGS[name_or_file]
+    return from_json_object(TrainingConfig, _json_file(name_or_file, training_configs.CONFIGS))
+
+
+def fit_config(name_or_file: str) -> FitConfig:
+    """A named fit configuration, or one read from a JSON file of its settings.
+
+    Raises:
+        ConfigError: if it is neither.
+    """
+    if name_or_file in fit_configs.CONFIGS:
+        return fit_configs.CONFIGS[name_or_file]
+    return from_json_object(FitConfig, _json_file(name_or_file, fit_configs.CONFIGS))
+
+
+def _json_file(name_or_file: str, names: Mapping[str, object]) -> dict[str, Any]:
+    path = Path(name_or_file)
+    if not path.is_file():
+        allowed = ", ".join(names)
+        raise ConfigError(f"config: got {name_or_file!r}; allowed: {allowed}, or a JSON file")
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"config: cannot read {path}: {error}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"config: {path} holds no JSON object")
+    return values
+
+
+def view_overrides(texts: tuple[str, ...]) -> dict[str, View]:
+    """Parse `NAME=VIEW` pairs.
+
+    Raises:
+        ConfigError: for anything else.
+    """
+    overrides = {}
+    for text in texts:
+        name, _, view = text.partition("=")
+        try:
+            overrides[name] = View(view)
+        except ValueError:
+            allowed = ", ".join(v.value for v in View)
+            raise ConfigError(
+                f"view: got {text!r}, expected NAME=VIEW with VIEW of {allowed}"
+            ) from None
+    return overrides
