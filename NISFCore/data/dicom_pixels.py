@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 import pydicom
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from NISFCore.data.dicom_files import DAMAGED_FILE_ERRORS, FileSource, quiet_pydicom
 from NISFCore.data.dicom_frames import FrameRecord
@@ -38,16 +39,24 @@ class PixelReader:
         try:
             with self._source.open(record.file) as file, quiet_pydicom():
                 dataset = pydicom.dcmread(file, force=True)
-                _check_decoder(dataset, record.file)
+                _check_decoder(_transfer_syntax(dataset), record.file)
                 return _intensities(dataset)
         except DAMAGED_FILE_ERRORS:
             return np.zeros((0, 0, 0), dtype=np.float32)
 
 
-def _check_decoder(dataset: pydicom.Dataset, file: str) -> None:
+def _transfer_syntax(dataset: pydicom.Dataset) -> UID:
+    """The file's transfer syntax; one without a file header is recognised by its encoding."""
+    if "TransferSyntaxUID" not in dataset.file_meta:
+        is_implicit, _ = dataset.original_encoding
+        syntax = ImplicitVRLittleEndian if is_implicit else ExplicitVRLittleEndian
+        dataset.file_meta.TransferSyntaxUID = syntax
+    return dataset.file_meta.TransferSyntaxUID
+
+
+def _check_decoder(syntax: UID, file: str) -> None:
     """Tell a user with compressed images which extra to install."""
-    syntax = dataset.file_meta.get("TransferSyntaxUID") if hasattr(dataset, "file_meta") else None
-    if syntax is None or not syntax.is_compressed or syntax.is_deflated:
+    if not syntax.is_compressed or syntax.is_deflated:
         return
     try:
         decoder = pydicom.pixels.get_decoder(syntax)

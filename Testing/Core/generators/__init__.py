@@ -1,0 +1,1 @@
+"""Small synthetic studies written without the code under test: hearts as blobs, DICOM by hand."""
