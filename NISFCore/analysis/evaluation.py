@@ -119,6 +119,7 @@ def evaluate(
     truth: HeartTruth | None = None,
     spacing_mm: float = DENSE_SPACING_MM,
     n_phases: int = N_DENSE_PHASES,
+    curve: VolumeCurve | None = None,
     progress: ProgressReporter | None = None,
     cancel: CancelToken | None = None,
 ) -> Evaluation:
@@ -128,6 +129,7 @@ def evaluate(
         fitted: the fit.
         truth: the simulated heart it is compared with, if there is one.
         spacing_mm, n_phases: the dense grid for Dice and volumes.
+        curve: the fitted heart's volumes, if they are known; used only without a truth.
         progress, cancel: as everywhere.
 
     Raises:
@@ -140,16 +142,16 @@ def evaluate(
     motion = None if truth is None else _motion_errors(fitted, truth)
     dice, anchored, volumes = None, None, {}
     if truth is None or motion is None:
-        curve = volume_curve(
-            fitted.field, fitted.field.box.grid(spacing_mm), t, progress=progress, cancel=cancel
-        )
+        if curve is None:
+            grid = fitted.field.box.grid(spacing_mm)
+            curve = volume_curve(fitted.field, grid, t, progress=progress, cancel=cancel)
         volumes = _volumes(curve, None)
     else:
         T = motion[1].truth_from_estimate
         dense = compare_dense(fitted.field, truth, T, t, spacing_mm, progress, cancel)
         dice, anchored = dense.dice, dense.dice_anchored
         volumes = _volumes(dense.estimate, dense.truth)
-    before, after = _ncc(fitted)
+    before, after = intersection_ncc_before_after(fitted)
     dice_pairs = _intersection_dice(fitted, _label_sampler(fitted, truth), t)
     return Evaluation(
         dice_3d=dice,
@@ -291,7 +293,10 @@ def _before_after(fitted: FittedStudy) -> tuple[tuple[Sequence[Affine], HeartBox
     )
 
 
-def _ncc(fitted: FittedStudy) -> tuple[PairStatistics, PairStatistics]:
+def intersection_ncc_before_after(
+    fitted: FittedStudy,
+) -> tuple[PairStatistics, PairStatistics]:
+    """Intersection NCC without and with the fitted motions (Table 2 of the paper)."""
     before, after = (
         intersection_ncc(intersection_profiles(fitted.study, motions, box))
         for motions, box in _before_after(fitted)

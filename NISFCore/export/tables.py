@@ -1,0 +1,59 @@
+"""Volume-time curve and ventricular function as CSV and JSON."""
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from NISFCore.analysis.volumes import VentricularFunction, VolumeCurve
+
+FUNCTION_NAMES = {
+    "edv_ml": ("LV end-diastolic volume", "ml"),
+    "esv_ml": ("LV end-systolic volume", "ml"),
+    "sv_ml": ("LV stroke volume", "ml"),
+    "ef_percent": ("LV ejection fraction", "%"),
+    "mass_g": ("LV mass at end-diastole", "g"),
+    "rv_edv_ml": ("RV end-diastolic volume", "ml"),
+    "rv_esv_ml": ("RV end-systolic volume", "ml"),
+    "rv_sv_ml": ("RV stroke volume", "ml"),
+    "rv_ef_percent": ("RV ejection fraction", "%"),
+}
+"""Figure → (name, unit)."""
+
+
+def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows with the same keys as CSV; numbers with six significant digits."""
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()})
+    return stream.getvalue()
+
+
+def volumes_csv(curve: VolumeCurve) -> str:
+    """The volume-time curve, one row per phase."""
+    return csv_text(curve.rows())
+
+
+def function_csv(function: VentricularFunction) -> str:
+    """One row per figure: key, name, value, unit."""
+    return csv_text(
+        [
+            {"figure": key, "name": FUNCTION_NAMES[key][0], "value": value, "unit": unit}
+            for key, value in function.to_dict().items()
+            for unit in [FUNCTION_NAMES[key][1]]
+        ]
+    )
+
+
+def function_json(function: VentricularFunction, curve: VolumeCurve) -> str:
+    """All figures and which phases they are from."""
+    values = {
+        **function.to_dict(),
+        "ed_phase": curve.ed_index,
+        "es_phase": curve.es_index,
+        "n_phases": len(curve.cycle_fractions),
+    }
+    return json.dumps(values, indent=2) + "\n"

@@ -1,0 +1,318 @@
+"""`export_result`: everything that comes out of a fit, written into one folder, all or nothing.
+
+Volumes are rendered and written phase by phase: memory does not grow with the number of phases.
+Intensities are stored as int16, `INTENSITY_UNIT` being the study's reference brightness.
+"""
+
+import json
+import shutil
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from NISFCore._version import __version__
+from NISFCore.analysis.evaluation import Evaluation, evaluate
+from NISFCore.analysis.fitted import FittedStudy, n_cycle_phases
+from NISFCore.analysis.rendering import RenderedPhase, render_phases, uniform_cycle_fractions
+from NISFCore.analysis.steps import Steps
+from NISFCore.analysis.surfaces import label_surfaces
+from NISFCore.analysis.volumes import VentricularFunction, VolumeCurve, volume_curve
+from NISFCore.config import to_json_object
+from NISFCore.errors import OutputError
+from NISFCore.export import meshes, nifti_files, nrrd_files, slice_files, tables
+from NISFCore.export.phase_stream import PhaseStream
+from NISFCore.export.report import ReportInputs, report_html
+from NISFCore.export.settings import (
+    SURFACE_FORMATS,
+    VOLUME_FORMATS,
+    ExportFormat,
+    ExportSettings,
+)
+from NISFCore.files import check_new_folder, new_folder
+from NISFCore.geometry.grids import Grid
+from NISFCore.labels import FOREGROUND, LABEL_INFO
+from NISFCore.progress import CancelToken, ProgressReporter
+
+MANIFEST_VERSION = 1
+CURVE_SPACING_MM = 2.0
+INTENSITY_UNIT = 1000
+
+BYTES_PER_RENDERED_VOXEL = 64
+BYTES_PER_SURFACE_VOXEL = 200
+BYTES_PER_STORED_VOXEL = {
+    ExportFormat.NIFTI: 3,
+    ExportFormat.NRRD: 3,
+    ExportFormat.SEQUENCE: 3,
+    ExportFormat.SEGMENTATION: 1,
+}
+BYTES_PER_SURFACE = 2_500_000
+BYTES_OF_REPORT = 15_000_000
+
+
+@dataclass(frozen=True)
+class ExportEstimate:
+    """Upper bounds of what an export needs, known beforehand.
+
+    Attributes:
+        n_voxels: of one phase.
+        n_phases: to be written.
+        memory_bytes: beyond what is in memory already.
+        disk_bytes: without counting on compression.
+    """
+
+    n_voxels: int
+    n_phases: int
+    memory_bytes: int
+    disk_bytes: int
+
+
+@dataclass
+class _Job:
+    """What the parts of an export share."""
+
+    fitted: FittedStudy
+    settings: ExportSettings
+    folder: Path
+    progress: ProgressReporter | None
+    cancel: CancelToken | None
+    files: list[dict[str, Any]] = field(default_factory=list)
+
+    def path(self, name: str, kind: str, **about: Any) -> Path:
+        """A path to write to, noted in the manifest."""
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.files.append({"path": name, "kind": kind, **about})
+        return path
+
+
+def estimate_export(fitted: FittedStudy, settings: ExportSettings) -> ExportEstimate:
+    """Upper bounds of memory and disk space for an export."""
+    n_voxels = fitted.field.box.grid(settings.spacing_mm).n_voxels
+    n_phases = settings.max_phases(n_cycle_phases(fitted.study))
+    per_voxel = sum(BYTES_PER_STORED_VOXEL[f] for f in VOLUME_FORMATS if f in settings.formats)
+    disk = n_voxels * n_phases * per_voxel
+    disk += sum(
+        BYTES_PER_SURFACE * n_phases * len(FOREGROUND)
+        for f in SURFACE_FORMATS
+        if f in settings.formats
+    )
+    if settings.wants(ExportFormat.SLICES):
+        disk += sum(2 * cine.frames.nbytes for cine in fitted.study.slices)
+    if settings.wants(ExportFormat.REPORT):
+        disk += BYTES_OF_REPORT
+    n_surface = fitted.field.box.grid(settings.surface_spacing_mm).n_voxels
+    memory = max(BYTES_PER_RENDERED_VOXEL * n_voxels, BYTES_PER_SURFACE_VOXEL * n_surface)
+    return ExportEstimate(n_voxels, n_phases, memory, disk)
+
+
+def export_result(
+    fitted: FittedStudy,
+    out: Path,
+    settings: ExportSettings | None = None,
+    evaluation: Evaluation | None = None,
+    notes: Sequence[str] = (),
+    progress: ProgressReporter | None = None,
+    cancel: CancelToken | None = None,
+) -> dict[str, Any]:
+    """Write a fit into the folder `out` and return its manifest (also in `out/manifest.json`).
+
+    Args:
+        fitted: the fit.
+        out: a new or empty folder, unless `settings.overwrite`.
+        settings: what to write; None is everything.
+        evaluation: figures for the report; None computes those that need no truth.
+        notes: assumptions and warnings for the report, beside those of the study.
+        progress, cancel: as everywhere; a cancelled or failed export leaves nothing behind.
+
+    Raises:
+        OutputError: if `out` is not empty, cannot be written, or its disk is too full.
+        ConfigError: for phases that this heart does not have.
+        Cancelled: if the job was asked to stop.
+    """
+    settings = settings or ExportSettings()
+    check_new_folder(out, settings.overwrite)
+    _check_free_space(out, estimate_export(fitted, settings))
+    with new_folder(out, settings.overwrite) as folder:
+        job = _Job(fitted, settings, folder, progress, cancel)
+        curve = _curve(job)
+        phases = settings.phase_indices(curve)
+        if settings.wants(*VOLUME_FORMATS):
+            _write_volumes(job, curve, phases)
+        if settings.wants(*SURFACE_FORMATS):
+            _write_surfaces(job, curve, phases)
+        if settings.wants(ExportFormat.SLICES):
+            _write_slices(job)
+        if settings.wants(ExportFormat.TABLES):
+            _write_tables(job, curve)
+        if settings.wants(ExportFormat.REPORT):
+            _write_report(job, curve, evaluation, notes)
+        return _write_manifest(job, curve, phases)
+
+
+def _check_free_space(out: Path, estimate: ExportEstimate) -> None:
+    free = shutil.disk_usage(out.parent).free
+    if free < estimate.disk_bytes:
+        raise OutputError(
+            f"{out.parent} has {free / 1e6:.0f} MB free, the export may need up to "
+            f"{estimate.disk_bytes / 1e6:.0f} MB: free some space, choose a larger spacing, fewer "
+            "phases or fewer formats"
+        )
+
+
+def _curve(job: _Job) -> VolumeCurve:
+    t = uniform_cycle_fractions(n_cycle_phases(job.fitted.study))
+    grid = job.fitted.field.box.grid(CURVE_SPACING_MM)
+    return volume_curve(job.fitted.field, grid, t, progress=job.progress, cancel=job.cancel)
+
+
+def _write_volumes(job: _Job, curve: VolumeCurve, phases: Sequence[int]) -> None:
+    """Render the phases once and hand each to every volume writer."""
+    grid = job.fitted.field.box.grid(job.settings.spacing_mm)
+    t = curve.cycle_fractions[list(phases)]
+    rendered = render_phases(job.fitted.field, grid, t, job.progress, job.cancel, "volumes")
+    with ExitStack() as stack:
+        streams = _open_streams(job, grid, t, stack)
+        for index, phase in zip(phases, rendered, strict=True):
+            intensity, labels = stored_intensity(phase), phase.labels
+            for intensity_stream, label_stream in streams:
+                intensity_stream.write(intensity)
+                label_stream.write(labels)
+            _write_phase(job, grid, index, intensity, labels)
+
+
+def stored_intensity(phase: RenderedPhase) -> npt.NDArray[np.int16]:
+    """Intensities as they are stored: int16, `INTENSITY_UNIT` is the reference brightness."""
+    scaled = np.rint(phase.intensity * INTENSITY_UNIT)
+    return np.clip(scaled, -32768, 32767).astype(np.int16)
+
+
+def _open_streams(
+    job: _Job, grid: Grid, t: npt.NDArray[np.float64], stack: ExitStack
+) -> list[tuple[PhaseStream, PhaseStream]]:
+    """Pairs of (intensity, labels) files that hold all phases, closed with `stack`."""
+    shape, A = grid.shape, grid.ras_from_ijk
+    pairs = []
+    if job.settings.wants(ExportFormat.NIFTI):
+        timing = (len(t), _mean_rr_s(job.fitted) / n_cycle_phases(job.fitted.study))
+        path = job.path("volumes/intensity.nii.gz", "intensity", phases=len(t))
+        intensity = nifti_files.nifti_stream(path, shape, A, *timing, np.int16, "NISF intensity")
+        stack.enter_context(intensity)
+        path = job.path("volumes/labels.nii.gz", "labels", phases=len(t))
+        labels = nifti_files.nifti_stream(path, shape, A, *timing, np.uint8, "NISF labels")
+        pairs.append((intensity, stack.enter_context(labels)))
+    if job.settings.wants(ExportFormat.SEQUENCE):
+        path = job.path("sequences/intensity.seq.nrrd", "intensity", phases=len(t))
+        intensity = nrrd_files.nrrd_sequence_stream(path, shape, A, t, np.int16)
+        stack.enter_context(intensity)
+        path = job.path("sequences/labels.seq.nrrd", "labels", phases=len(t))
+        about = (nrrd_files.LABEL_VOLUME, nrrd_files.label_fields())
+        labels = nrrd_files.nrrd_sequence_stream(path, shape, A, t, np.uint8, *about)
+        pairs.append((intensity, stack.enter_context(labels)))
+    return pairs
+
+
+def _write_phase(
+    job: _Job,
+    grid: Grid,
+    phase: int,
+    intensity: npt.NDArray[np.int16],
+    labels: npt.NDArray[np.uint8],
+) -> None:
+    """The files that hold one phase each."""
+    A = grid.ras_from_ijk
+    if job.settings.wants(ExportFormat.NRRD):
+        path = job.path(f"volumes/intensity_{phase:03d}.nrrd", "intensity", phase=phase)
+        nrrd_files.write_volume_nrrd(path, intensity, A)
+        path = job.path(f"volumes/labels_{phase:03d}.nrrd", "labels", phase=phase)
+        nrrd_files.write_volume_nrrd(path, labels, A, nrrd_files.label_fields())
+    if job.settings.wants(ExportFormat.SEGMENTATION):
+        path = job.path(f"segmentations/heart_{phase:03d}.seg.nrrd", "segmentation", phase=phase)
+        nrrd_files.write_segmentation_nrrd(path, labels, A)
+
+
+def _write_surfaces(job: _Job, curve: VolumeCurve, phases: Sequence[int]) -> None:
+    steps = Steps("surfaces", len(phases), job.progress, job.cancel)
+    for phase in phases:
+        steps.tick()
+        surfaces = label_surfaces(
+            job.fitted.field,
+            float(curve.cycle_fractions[phase]),
+            job.settings.surface_spacing_mm,
+            cancel=job.cancel,
+        )
+        for label, surface in surfaces.items():
+            name = f"surfaces/{LABEL_INFO[label].key}_{phase:03d}"
+            about = {"phase": phase, "label": LABEL_INFO[label].key, "space": "LPS"}
+            if job.settings.wants(ExportFormat.VTP):
+                meshes.write_vtp(job.path(f"{name}.vtp", "surface", **about), surface, label)
+            if job.settings.wants(ExportFormat.STL):
+                meshes.write_stl(job.path(f"{name}.stl", "surface", **about), surface)
+
+
+def _write_slices(job: _Job) -> None:
+    slices = job.fitted.study.slices
+    steps = Steps("aligned slices", len(slices), job.progress, job.cancel)
+    records = []
+    stems = slice_files.file_stems([cine.name for cine in slices])
+    for i, (cine, stem) in enumerate(zip(slices, stems, strict=True)):
+        steps.tick(cine.name)
+        motion = job.fitted.slice_motions[i]
+        scale = float(job.fitted.intensity_scale[i])
+        records.append({"files": stem, **slice_files.motion_record(cine, motion, scale)})
+        for suffix in slice_files.SUFFIXES:
+            job.path(f"slices/{stem}{suffix}", "slice", slice=cine.name)
+        slice_files.write_aligned_slice(job.folder / "slices", stem, cine, motion)
+    path = job.path("slices/motion.json", "motion")
+    path.write_text(json.dumps({"slices": records}, indent=2) + "\n", encoding="utf-8")
+
+
+def _write_tables(job: _Job, curve: VolumeCurve) -> None:
+    function = VentricularFunction.from_curve(curve)
+    texts = {
+        "volumes.csv": tables.volumes_csv(curve),
+        "function.csv": tables.function_csv(function),
+        "function.json": tables.function_json(function, curve),
+    }
+    for name, text in texts.items():
+        job.path(name, "table").write_text(text, encoding="utf-8")
+
+
+def _write_report(
+    job: _Job, curve: VolumeCurve, evaluation: Evaluation | None, notes: Sequence[str]
+) -> None:
+    if evaluation is None:
+        evaluation = evaluate(job.fitted, curve=curve, progress=job.progress, cancel=job.cancel)
+    inputs = ReportInputs(job.fitted, curve, evaluation, tuple(notes))
+    html = report_html(inputs, job.progress, job.cancel)
+    job.path("report.html", "report").write_text(html, encoding="utf-8")
+
+
+def _write_manifest(job: _Job, curve: VolumeCurve, phases: Sequence[int]) -> dict[str, Any]:
+    grid = job.fitted.field.box.grid(job.settings.spacing_mm)
+    manifest = {
+        "manifest_version": MANIFEST_VERSION,
+        "software": f"NISF {__version__}",
+        "note": "Research use only. Not a medical device.",
+        "settings": to_json_object(job.settings),
+        "phases": list(phases),
+        "cycle_fractions": [float(curve.cycle_fractions[i]) for i in phases],
+        "ed_phase": curve.ed_index,
+        "es_phase": curve.es_index,
+        "ras_from_ijk": grid.ras_from_ijk.tolist(),
+        "shape_kji": list(grid.shape),
+        "intensity_unit": f"1/{INTENSITY_UNIT} of the study's reference brightness",
+        "labels": {info.key: int(label) for label, info in LABEL_INFO.items()},
+        "files": job.files,
+    }
+    path = job.folder / "manifest.json"
+    path.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+    return manifest
+
+
+def _mean_rr_s(fitted: FittedStudy) -> float:
+    return float(np.mean([cine.rr_interval_ms for cine in fitted.study.slices])) / 1000
