@@ -12,14 +12,30 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
+from nibabel.wrapstruct import WrapStructError
 
 from NISFCore.errors import StudyError
 from NISFCore.geometry.spaces import Affine
 
 SUFFIXES = (".nii", ".nii.gz")
 
+NIFTI_ERRORS = (
+    ImageFileError,
+    HeaderDataError,
+    WrapStructError,
+    OSError,
+    EOFError,
+    ValueError,
+    zlib.error,
+)
+"""What nibabel and zlib raise on damaged files."""
+
 AXIS_ALIGNED_DEG = 0.5
 """An oblique heart plane within this of the patient's axes has lost its orientation."""
+
+MIN_DETERMINANT = 0.1
+"""Of the unit axes: 1 if perpendicular, 0 if they lie in a plane."""
 
 MIN_CYCLE_MS, MAX_CYCLE_MS = 300.0, 2000.0
 """A plausible duration of all phases together."""
@@ -84,10 +100,11 @@ def load_nifti(path: Path, is_single_plane: bool = False) -> NiftiImage:
         # Not memory-mapped: a study must not keep its files open.
         image = nib.Nifti1Image.from_filename(path, mmap=False)
         data = np.asarray(image.dataobj)
-    except (ImageFileError, OSError, EOFError, ValueError, zlib.error) as error:
+    except NIFTI_ERRORS as error:
         reason = str(error).replace(str(path.parent), "").strip()
         raise StudyError(f"{path.name}: not a readable NIfTI file ({reason})") from error
     affine = np.asarray(image.affine, dtype=np.float64)
+    _check_affine(path.name, affine)
     data, axes = _four_axes(path.name, data, _slice_step_is_large(affine), is_single_plane)
     affine = _permuted(affine, axes)
     return NiftiImage(
@@ -97,6 +114,14 @@ def load_nifti(path: Path, is_single_plane: bool = False) -> NiftiImage:
         phase_step_ms=_phase_step_ms(image, data.shape[3]),
         has_orientation=_has_orientation(image, affine),
     )
+
+
+def _check_affine(name: str, affine: Affine) -> None:
+    lengths = np.linalg.norm(affine[:3, :3], axis=0)
+    if not np.isfinite(affine).all() or (lengths == 0).any():
+        raise StudyError(f"{name}: its affine is singular or not finite; it cannot be placed")
+    if abs(np.linalg.det(affine[:3, :3] / lengths)) < MIN_DETERMINANT:
+        raise StudyError(f"{name}: the axes of its affine are nearly parallel to each other")
 
 
 def _slice_step_is_large(affine: Affine) -> bool:
@@ -148,7 +173,5 @@ def _has_orientation(image: nib.Nifti1Image, affine: Affine) -> bool:
     if int(image.header["sform_code"]) == 0 and int(image.header["qform_code"]) == 0:
         return False
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
-    if not np.isfinite(lengths).all() or (lengths == 0).any():
-        return False
     cosines = np.abs(affine[:3, :3] / lengths).max(axis=0)
     return bool((cosines < np.cos(np.deg2rad(AXIS_ALIGNED_DEG))).any())
