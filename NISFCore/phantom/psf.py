@@ -27,7 +27,11 @@ def sub_pixel_offsets(n: int) -> npt.NDArray[np.float64]:
 
 
 def in_plane_weights(n_sub_pixels: int, reach_pixels: float = 1.5) -> npt.NDArray[np.float64]:
-    """Weights of the sub-samples around a pixel centre, out to `reach_pixels`, sum one."""
+    """Weights of the sub-samples around a pixel centre, out to `reach_pixels`, sum one.
+
+    A sub-sample stands for the mean over its cell (edges are as soft as a cell), so an edge blurs
+    to a piecewise linear interpolant of the normal distribution function.
+    """
     n = n_sub_pixels
     n_side = int(np.floor(reach_pixels - 0.5 + 1e-9)) * n
     x = (np.arange(-n_side, n + n_side) + 0.5) / n - 0.5

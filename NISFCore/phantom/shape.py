@@ -243,7 +243,7 @@ class RVQuadrature:
 
 
 def rv_quadrature(
-    shape: HeartShape, n_angles: int = 120, n_levels: int = 60, n_depths: int = 12
+    shape: HeartShape, n_angles: int = 90, n_levels: int = 48, n_depths: int = 8
 ) -> RVQuadrature:
     """Quadrature nodes of the RV cavity at ED."""
     rv = shape.rv

@@ -1,0 +1,115 @@
+"""Cohorts on disk: layout, resuming, refusing, cancelling."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from NISFCore.data.read import read_study
+from NISFCore.errors import Cancelled, ConfigError, OutputError
+from NISFCore.phantom import PhantomTruth, cohort, protocol
+from NISFCore.phantom.cohort import CohortSettings, StudyFormat, simulate_cohort, simulate_subject
+from NISFCore.progress import CancelToken, ProgressEvent
+
+
+@pytest.fixture(autouse=True)
+def coarse_cohort(monkeypatch: pytest.MonkeyPatch) -> None:
+    coarse = replace(protocol.COHORT, pixel_mm=5.0, n_phases=6, n_sa_slices=3, n_radial_planes=2)
+    monkeypatch.setitem(protocol.PRESETS, "cohort", coarse)
+
+
+class Recorder:
+    def __init__(self) -> None:
+        self.events: list[ProgressEvent] = []
+
+    def report(self, event: ProgressEvent) -> None:
+        self.events.append(event)
+
+
+SETTINGS = CohortSettings(2, seed=9, preset="cohort", format=StudyFormat.NIFTI)
+
+
+def test_subjects_hold_images_and_truth(tmp_path: Path) -> None:
+    recorder = Recorder()
+    folders = simulate_cohort(tmp_path, SETTINGS, recorder)
+    assert [f.name for f in folders] == ["subject_0001", "subject_0002"]
+    assert [(e.step, e.total) for e in recorder.events] == [(1, 2), (2, 2)]
+    for number, folder in enumerate(folders, start=1):
+        simulated = simulate_subject(number, SETTINGS)
+        assert PhantomTruth.load(folder / "truth") == simulated.truth
+        study = read_study(folder / "images")
+        for read, made in zip(study.slices, simulated.study.slices, strict=True):
+            assert np.array_equal(read.frames, made.frames)
+            assert read.labels is not None
+            assert made.labels is not None
+            assert np.array_equal(read.labels.values, made.labels.values)
+            assert np.allclose(read.ras_from_ijk, made.ras_from_ijk)
+
+
+def test_dicom_cohort_is_readable(tmp_path: Path) -> None:
+    settings = replace(SETTINGS, n_subjects=1, format=StudyFormat.DICOM)
+    (folder,) = simulate_cohort(tmp_path, settings)
+    assert len(read_study(folder / "dicom").slices) >= 4
+
+
+def test_complete_subjects_are_kept_and_the_rest_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    simulate_cohort(tmp_path, replace(SETTINGS, n_subjects=1))
+    made: list[int] = []
+    original = cohort._make
+
+    def counting(out: Path, number: int, *rest: object) -> int:
+        made.append(number)
+        return original(out, number, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(cohort, "_make", counting)
+    simulate_cohort(tmp_path, SETTINGS)
+    assert made == [2]
+
+
+def test_subjects_depend_on_seed_and_number_only() -> None:
+    first = simulate_subject(2, SETTINGS).truth
+    more = simulate_subject(2, replace(SETTINGS, n_subjects=50)).truth
+    assert first == more
+    assert first.parameters != simulate_subject(2, replace(SETTINGS, seed=10)).truth.parameters
+    assert first.parameters != simulate_subject(1, SETTINGS).truth.parameters
+
+
+def test_another_cohort_is_not_continued(tmp_path: Path) -> None:
+    simulate_cohort(tmp_path, replace(SETTINGS, n_subjects=1))
+    with pytest.raises(OutputError, match="seed"):
+        simulate_cohort(tmp_path, replace(SETTINGS, seed=10))
+    with pytest.raises(OutputError, match="format"):
+        simulate_cohort(tmp_path, replace(SETTINGS, format=StudyFormat.DICOM))
+
+
+def test_cancelling_keeps_what_is_complete(tmp_path: Path) -> None:
+    token = CancelToken()
+
+    class CancelAfterFirst:
+        def report(self, event: ProgressEvent) -> None:
+            token.cancel()
+
+    with pytest.raises(Cancelled):
+        simulate_cohort(tmp_path, SETTINGS, CancelAfterFirst(), token)
+    assert [p.name for p in tmp_path.iterdir()] == ["subject_0001"]
+
+
+def test_impossible_settings_are_errors() -> None:
+    with pytest.raises(ConfigError, match="n_subjects"):
+        CohortSettings(0, seed=1)
+    with pytest.raises(ConfigError, match="preset"):
+        CohortSettings(1, seed=1, preset="unknown")
+
+
+@pytest.mark.slow
+def test_several_processes_make_the_same_cohort(tmp_path: Path) -> None:
+    """Spawned workers see the real presets, so this compares two ways of making real subjects."""
+    settings = CohortSettings(2, seed=3, preset="cohort", format=StudyFormat.NIFTI, n_workers=2)
+    folders = simulate_cohort(tmp_path, settings)
+    truths = [PhantomTruth.load(f / "truth") for f in folders]
+    assert truths[0].protocol == protocol.COHORT
+    assert truths[0].seed != truths[1].seed
+    assert all(len(read_study(f / "images").slices) == 20 for f in folders)
