@@ -20,9 +20,10 @@ from NISFCore.geometry.spaces import Affine, Points
 from NISFCore.views import View
 
 # Typical directions in a supine adult (RAS). They decide signs only, except where a view that
-# would fix an axis is missing (then `assumptions` says so).
+# would fix an axis is missing (then `assumptions` says so). The RV's is the mean direction in which
+# the planned 4CH plane cuts the SA plane in three real hearts, each within 11 degrees of it.
 TYPICAL_BASE_FROM_APEX_RAS = np.array([0.70, -0.50, 0.50])
-TYPICAL_RV_FROM_LV_RAS = np.array([0.55, 0.80, -0.20])
+TYPICAL_RV_FROM_LV_RAS = np.array([0.86, 0.38, -0.31])
 
 SA_NORMAL_WEIGHT = 0.5
 """Weight of the SA normal against one LA plane in the least-squares LV axis."""

@@ -51,9 +51,9 @@ def test_axes_point_to_base_rv_and_anterior(seed: int) -> None:
     rv_ras = apply_affine(pose, [40, 0, 0])
     assert apply_affine(canonical_from_ras, base_ras)[2] == pytest.approx(50)
     assert apply_affine(canonical_from_ras, rv_ras)[0] == pytest.approx(40)
-    # +y is the anterior wall, which faces left, forwards and upwards in a typical patient
+    # +y is the anterior wall, which faces forwards and upwards (mean of three real hearts)
     anterior_ras = apply_direction(np.linalg.inv(canonical_from_ras), [0, 1, 0])
-    assert angle_between_deg(anterior_ras, np.array([-0.3, 0.4, 0.8])) < 20 + 5
+    assert angle_between_deg(anterior_ras, np.array([-0.06, 0.71, 0.69])) < 20 + 5
     R = canonical_from_ras[:3, :3]
     np.testing.assert_allclose(R @ R.T, np.eye(3), atol=1e-12)
     assert np.linalg.det(R) > 0
