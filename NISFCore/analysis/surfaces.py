@@ -67,7 +67,7 @@ class Surface:
     def vertex_normals(self) -> Points:
         """Outward unit normals `(n_points, 3)`: mean of the triangles', weighted by area."""
         face = self._area_normals()
-        normals = np.zeros_like(self.points_ras)
+        normals = np.zeros(self.points_ras.shape)
         for k in range(3):
             for axis in range(3):
                 normals[:, axis] += np.bincount(

@@ -80,7 +80,7 @@ def resliced_frames(cine: CineSlice, motion: Affine) -> npt.NDArray[np.float32]:
     moved_ijk_from_ras = invert_affine(motion @ cine.ras_from_ijk)
     ijk = apply_affine(moved_ijk_from_ras, pixel_centres_ras(cine.ras_from_ijk, cine.shape))
     at = [ijk[..., 1], ijk[..., 0]]  # (row, column); the depth ijk[..., 2] is projected away
-    return np.stack([map_coordinates(f, at, order=1, mode="constant", cval=0) for f in cine.frames])
+    return np.stack([map_coordinates(f, at, order=1, mode="grid-constant") for f in cine.frames])
 
 
 def write_aligned_slice(folder: Path, stem: str, cine: CineSlice, motion: Affine) -> None:

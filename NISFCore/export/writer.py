@@ -105,8 +105,10 @@ def estimate_export(fitted: FittedStudy, settings: ExportSettings) -> ExportEsti
         disk += sum(2 * cine.frames.nbytes for cine in fitted.study.slices)
     if settings.wants(ExportFormat.REPORT):
         disk += BYTES_OF_REPORT
-    n_surface = fitted.field.box.grid(settings.surface_spacing_mm).n_voxels
-    memory = max(BYTES_PER_RENDERED_VOXEL * n_voxels, BYTES_PER_SURFACE_VOXEL * n_surface)
+    memory = BYTES_PER_RENDERED_VOXEL * n_voxels
+    if settings.wants(*SURFACE_FORMATS, ExportFormat.REPORT):
+        n_surface = fitted.field.box.grid(settings.surface_spacing_mm).n_voxels
+        memory = max(memory, BYTES_PER_SURFACE_VOXEL * n_surface)
     return ExportEstimate(n_voxels, n_phases, memory, disk)
 
 
