@@ -10,7 +10,7 @@
 
 PYTHON ?= python3
 PIP_FLAGS ?=
-N_TEST_PROCESSES ?= 2
+N_PROCESSES ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
@@ -27,7 +27,7 @@ demo: $(INSTALLED)
 
 # One thread per process: several processes share the cores, and sums come out the same again.
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(N_TEST_PROCESSES)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(N_PROCESSES)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
@@ -36,7 +36,8 @@ lint: $(INSTALLED)
 
 # How the bundled prior was made; its header holds the same provenance.
 prior: $(INSTALLED)
-	$(BIN)/nisf simulate $(PRIOR_COHORT) --subjects $(N_PRIOR_SUBJECTS) --seed 1000
+	$(BIN)/nisf simulate $(PRIOR_COHORT) --subjects $(N_PRIOR_SUBJECTS) --seed 1000 \
+	  --preset cohort --format nifti --workers $(N_PROCESSES)
 	$(BIN)/nisf train $(PRIOR_COHORT) --out $(PRIOR)
 
 clean:

@@ -15,7 +15,7 @@ from NISFCore.views import View
 from Testing.Core.geometry.motions import Array, plane_ras_from_ijk, random_rotation
 
 SHAPE = (160, 180)
-AZIMUTH_DEG = {View.LA_4CH: 0.0, View.LA_2CH: 70.0, View.LA_3CH: 125.0}
+AZIMUTH_DEG = {View.LA_4CH: 0.0, View.LA_3CH: 57.0, View.LA_2CH: 113.0}
 """Angle of each long-axis plane's trace from +x (towards the RV), about the LV axis."""
 
 
