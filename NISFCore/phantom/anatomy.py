@@ -19,6 +19,7 @@ PERICARDIUM_MM = 1.6
 PERICARDIUM_SIGNAL = 0.16
 VALVE_MM = 1.6
 VALVE_SIGNAL = 0.45
+PAPILLARY_STRETCH = 0.65
 RV_WALL_FADE_MM2 = 250.0
 
 
@@ -234,8 +235,9 @@ class HeartPainter:
         blood = self.look.lv_blood * (0.5 + 0.5 * texture) * (1 - loss)
         size = detail.papillary_radius_mm * (1.15 - (height - 0.38).abs() * 2.6).clamp(-1.0, 1.0)
         for c, s in self._papillae:
-            reach = detail.papillary_depth * d.endo_radius
-            gap = (m.x - c * reach).square() + (m.y - s * reach).square()
+            # Elongated towards the wall that they grow from.
+            along = (m.x * c + m.y * s - detail.papillary_depth * d.endo_radius) * PAPILLARY_STRETCH
+            gap = along.square() + (m.y * c - m.x * s).square()
             muscle = coverage((gap + 1e-6).sqrt() - size, edge_mm)
             blood = paint(blood, self.look.myocardium, muscle)
         return blood

@@ -144,11 +144,11 @@ class DetailParameters:
     """
 
     papillary_radius_mm: float = 4.5
-    papillary_depth: float = 0.66
+    papillary_depth: float = 0.74
     papillary_angles_rad: tuple[float, float] = (2.5, 4.3)
     trabecular_mm: float = 2.5
     trabecular_darkness: float = 0.3
-    fat_mm: float = 2.5
+    fat_mm: float = 1.5
     groove_fat_mm: float = 6.0
     atrium_radius_mm: float = 25.0
     ra_radius_mm: float = 26.0
@@ -163,7 +163,7 @@ class AppearanceParameters:
     lv_blood: float = 0.92
     rv_blood: float = 0.88
     atrial_blood: float = 0.88
-    myocardium: float = 0.30
+    myocardium: float = 0.26
     fat: float = 0.85
     lung: float = 0.07
     liver: float = 0.42

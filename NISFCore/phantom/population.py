@@ -224,12 +224,12 @@ def _draw_motion(d: _Draw, lv: LVParameters, mode: Mode) -> MotionParameters:
 
 def _draw_detail(d: _Draw) -> DetailParameters:
     return DetailParameters(
-        papillary_radius_mm=d.uniform(2.5, 6.0),
-        papillary_depth=d.uniform(0.55, 0.80),
+        papillary_radius_mm=d.uniform(2.5, 5.5),
+        papillary_depth=d.uniform(0.62, 0.88),
         papillary_angles_rad=(d.normal(2.5, 0.2), d.normal(4.3, 0.2)),
         trabecular_mm=d.uniform(1.0, 4.5),
         trabecular_darkness=d.uniform(0.05, 0.5),
-        fat_mm=d.uniform(1.0, 5.0),
+        fat_mm=d.uniform(0.3, 3.0),
         groove_fat_mm=d.uniform(2.0, 9.0),
         atrium_radius_mm=d.normal(25.0, 3.0),
         ra_radius_mm=d.normal(26.0, 3.5),
@@ -245,14 +245,14 @@ def _draw_appearance(d: _Draw) -> AppearanceParameters:
         lv_blood=blood,
         rv_blood=blood * d.uniform(0.85, 1.05),
         atrial_blood=blood * d.uniform(0.85, 1.05),
-        myocardium=d.uniform(0.22, 0.42),
+        myocardium=d.uniform(0.16, 0.40),
         fat=d.uniform(0.65, 1.0),
         lung=d.uniform(0.04, 0.12),
         liver=d.uniform(0.32, 0.55),
         stomach=d.uniform(0.10, 0.60),
         muscle=d.uniform(0.18, 0.35),
         spine=d.uniform(0.30, 0.60),
-        texture=d.uniform(0.01, 0.07),
+        texture=d.uniform(0.01, 0.09),
         texture_phases_rad=(phases[0], phases[1], phases[2], phases[3]),
     )
 

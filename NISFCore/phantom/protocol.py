@@ -40,7 +40,7 @@ class AcquisitionProtocol:
     fov_mm: float = 330.0
     n_phases: int = 30
     n_radial_planes: int = 0
-    noise_sd: float = 0.03
+    noise_sd: float = 0.02
     coil_bias: float = 0.15
     intensity_scale_sd: float = 0.06
     breath_hold_sd_mm: tuple[float, float, float] = (1.2, 1.8, 4.4)
@@ -134,7 +134,7 @@ def sample_protocol(seed: int | np.random.Generator, name: str = "clinical") -> 
         pixel_mm=float(rng.uniform(1.4, 1.9)),
         fov_mm=float(rng.uniform(300.0, 360.0)),
         n_phases=int(rng.integers(25, 51)),
-        noise_sd=float(rng.uniform(0.015, 0.045)),
+        noise_sd=float(rng.uniform(0.01, 0.035)),
         coil_bias=float(rng.uniform(0.05, 0.25)),
         rr_mean_ms=float(rng.uniform(650.0, 1100.0)),
         rr_sd_fraction=float(rng.uniform(0.02, 0.06)),
