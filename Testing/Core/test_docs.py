@@ -108,8 +108,9 @@ def test_the_readme_shows_the_commands_and_valid_python() -> None:
     shown = {arguments[0] for arguments in commands(readme)}
     assert {"inspect", "fit", "export", "evaluate", "simulate", "train"} <= shown
     for block in code_blocks(readme, "python"):
-        imports = [n for n in ast.parse(block).body if isinstance(n, ast.Import | ast.ImportFrom)]
-        exec(compile(ast.Module(imports, []), "README.md", "exec"), {})
+        body = ast.parse(block).body
+        imports = [node for node in body if isinstance(node, ast.Import | ast.ImportFrom)]
+        exec(compile(ast.Module([*imports], []), "README.md", "exec"), {})
 
 
 def test_ci_runs_what_the_readme_says() -> None:
