@@ -8,14 +8,14 @@ What each figure is:
 - `slice_motion_mm`, `slice_motion_deg`: see `metrics.slice_motion_errors`; mean over slices.
 - `intersection_ncc`, `intersection_dice`: see `intersections`; mean over pairs of slices.
 - `psnr_db`, `ssim`: scale × fitted heart, on the corrected mid-planes, against the normalised
-  frames, inside the heart's box; PSNR of the pooled error, SSIM as mean over frames.
+  frames, inside the fitted region; PSNR of the pooled error, SSIM as mean over frames.
 - `volumes`: figure → {estimate, truth}.
 Figures that need what is not there (a truth, reference labels) are null.
 """
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,7 @@ from NISFCore.analysis.fitted import (
 from NISFCore.analysis.intersections import (
     LabelSampler,
     PairStatistics,
+    Region,
     crossings,
     intersection_dice,
     intersection_ncc,
@@ -222,11 +223,12 @@ def _planes(
     figures = _PlaneFigures()
     steps = Steps("slices", len(fitted.study.slices), progress, cancel)
     for index, cine in enumerate(fitted.study.slices):
-        steps.tick(cine.name)
+        steps.tick()
         corrected = corrected_ras_from_ijk(fitted, index)
         plane = render_plane(fitted.field, corrected, cine.shape, cine.cycle_fractions, cancel)
         predicted = np.float32(fitted.intensity_scale[index]) * plane.intensity
-        figures.add_images(predicted, normalised_frames(fitted, index), plane.inside)
+        region = fitted.field.contains(pixel_centres_ras(corrected, cine.shape))
+        figures.add_images(predicted, normalised_frames(fitted, index), region)
         _count_labels(figures, plane, cine, truth, cancel)
     return figures
 
@@ -267,39 +269,38 @@ def box_centre_ras(box: HeartBox) -> Points:
     return apply_affine(box.ras_from_box, (box.low_mm + box.high_mm) / 2)
 
 
-def _scanned_box(fitted: FittedStudy) -> HeartBox:
-    """The heart's box among the slices as scanned: taken back by what is common to their motions,
-    so that the same part of every slice counts before and after, whatever the gauge."""
-    box = fitted.field.box
+def scanned_region(fitted: FittedStudy) -> Region:
+    """The heart's region among the slices as scanned: taken back by what is common to their
+    motions, so that the same part of every slice counts before and after, whatever the gauge."""
+    corrected_from_scanned = invert_rigid(_scanned_from_corrected(fitted))
+    return lambda points: fitted.field.contains(apply_affine(corrected_from_scanned, points))
+
+
+def _scanned_from_corrected(fitted: FittedStudy) -> Affine:
+    centre = box_centre_ras(fitted.field.box)
     motions, points = [], []
     for cine, motion in zip(fitted.study.slices, fitted.slice_motions, strict=True):
-        centre = apply_affine(invert_rigid(motion), box_centre_ras(box))
-        seen = heart_points_on_slice(cine, centre)
+        seen = heart_points_on_slice(cine, apply_affine(invert_rigid(motion), centre))
         if len(seen) >= 3:
             motions.append(motion)
             points.append(seen)
-    if not motions:
-        return box
-    scanned_from_corrected = common_rigid(motions, [np.eye(4)] * len(motions), points)
-    return replace(box, ras_from_box=scanned_from_corrected @ box.ras_from_box)
+    return common_rigid(motions, [np.eye(4)] * len(motions), points) if motions else np.eye(4)
 
 
-def _before_after(fitted: FittedStudy) -> tuple[tuple[Sequence[Affine], HeartBox], ...]:
+def before_and_after(fitted: FittedStudy) -> tuple[tuple[Sequence[Affine], Region], ...]:
     """Slice motions and region, (without, with) the fitted motions."""
     identities = [np.eye(4) for _ in fitted.study.slices]
     return (
-        (identities, _scanned_box(fitted)),
-        (fitted.slice_motions, fitted.field.box),
+        (identities, scanned_region(fitted)),
+        (fitted.slice_motions, fitted.field.contains),
     )
 
 
-def intersection_ncc_before_after(
-    fitted: FittedStudy,
-) -> tuple[PairStatistics, PairStatistics]:
-    """Intersection NCC without and with the fitted motions (Table 2 of the paper)."""
+def intersection_ncc_before_after(fitted: FittedStudy) -> tuple[PairStatistics, PairStatistics]:
+    """NCC along slice intersections, (without, with) the fitted motions."""
     before, after = (
-        intersection_ncc(intersection_profiles(fitted.study, motions, box))
-        for motions, box in _before_after(fitted)
+        intersection_ncc(intersection_profiles(fitted.study, motions, region))
+        for motions, region in before_and_after(fitted)
     )
     return before, after
 
@@ -325,8 +326,8 @@ def _intersection_dice(
     if labels_of is None:
         return None
     before, after = (
-        intersection_dice(crossings(fitted.study, motions, box), labels_of, t)
-        for motions, box in _before_after(fitted)
+        intersection_dice(crossings(fitted.study, motions, region), labels_of, t)
+        for motions, region in before_and_after(fitted)
     )
     return before, after
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from NISFCore.data.study import CineStudy
 from NISFCore.geometry.field import HeartField
-from NISFCore.geometry.spaces import Affine
+from NISFCore.geometry.spaces import Affine, Points
 
 
 class HistoryStep(Protocol):
@@ -30,6 +30,14 @@ class HistoryStep(Protocol):
     def seconds(self) -> float: ...
 
 
+class FittedField(HeartField, Protocol):
+    """A heart that was fitted inside a region smaller than its box."""
+
+    def contains(self, points_ras: Points) -> npt.NDArray[np.bool_]:
+        """True for the points `(..., 3)` inside the fitted region, `(...)`."""
+        ...
+
+
 class FittedStudy(Protocol):
     """A study and the heart, slice motions and scales that were fitted to it."""
 
@@ -39,7 +47,7 @@ class FittedStudy(Protocol):
         ...
 
     @property
-    def field(self) -> HeartField:
+    def field(self) -> FittedField:
         """The fitted heart, in scanner space after alignment."""
         ...
 
@@ -88,9 +96,10 @@ def corrected_ras_from_ijk(fitted: FittedStudy, index: int) -> Affine:
 
 
 def normalised_frames(fitted: FittedStudy, index: int) -> npt.NDArray[np.float32]:
-    """Frames `(n_phases, rows, cols)` of a slice, 1 being its reference intensity."""
+    """Frames `(n_phases, rows, cols)` of a slice as the fit saw them: clipped at the reference
+    intensity and divided by it (paper section 3.1)."""
     reference = np.float32(fitted.intensity_reference[index])
-    return fitted.study.slices[index].frames / reference
+    return np.clip(fitted.study.slices[index].frames / reference, 0, 1)
 
 
 def n_cycle_phases(study: CineStudy) -> int:

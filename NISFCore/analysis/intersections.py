@@ -2,7 +2,7 @@
 
 If both slices are where they belong, they show the same tissue along that line at every time of
 the cycle. Slices are matched by `cycle_fraction`, never by phase index. Only the part of the line
-inside the heart's box counts, before and after motion correction alike.
+inside the heart's region counts, before and after motion correction alike.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,15 +14,17 @@ import numpy.typing as npt
 from scipy.ndimage import map_coordinates
 
 from NISFCore.analysis.metrics import DiceCounts
-from NISFCore.analysis.rendering import inside_box, uniform_cycle_fractions
+from NISFCore.analysis.rendering import uniform_cycle_fractions
 from NISFCore.data.study import CineSlice, CineStudy
-from NISFCore.geometry.field import HeartBox
 from NISFCore.geometry.planes import intersection_segment
 from NISFCore.geometry.spaces import Affine, Points, apply_affine, invert_affine
 
 PROFILE_SPACING_MM = 1.0
 N_PROFILE_PHASES = 20
 MIN_PROFILE_POINTS = 10
+
+Region = Callable[[Points], npt.NDArray[np.bool_]]
+"""True for the points `(n, 3)` in RAS that count, `(n,)`."""
 
 LabelSampler = Callable[[int, Points, float], npt.NDArray[np.uint8] | None]
 """(index of the slice, points `(n, 3)` in its scanned space, cycle_fraction) → labels `(n,)`, or
@@ -31,7 +33,7 @@ None where the slice has no labels at that time."""
 
 @dataclass(frozen=True)
 class Crossing:
-    """The common line of two slices inside the heart's box.
+    """The common line of two slices inside the heart's region.
 
     Attributes:
         a, b: indices of the slices in the study.
@@ -97,18 +99,18 @@ def ncc(a: npt.ArrayLike, b: npt.ArrayLike) -> float:
 
 
 def crossings(
-    study: CineStudy, corrected_from_scanned: Sequence[Affine], box: HeartBox
+    study: CineStudy, corrected_from_scanned: Sequence[Affine], region: Region
 ) -> tuple[Crossing, ...]:
-    """All pairs of slices that meet inside the box, at least 10° apart.
+    """All pairs of slices that meet inside the region, at least 10° apart.
 
     Args:
         study: the slices as scanned.
         corrected_from_scanned: rigid motion of every slice in RAS (identities: as scanned).
-        box: the region that counts, in the corrected space.
+        region: what counts, in the corrected space.
     """
     motions = list(zip(study.slices, corrected_from_scanned, strict=True))
     pairs = combinations(range(len(motions)), 2)
-    found = (_crossing(a, b, motions[a], motions[b], box) for a, b in pairs)
+    found = (_crossing(a, b, motions[a], motions[b], region) for a, b in pairs)
     return tuple(crossing for crossing in found if crossing is not None)
 
 
@@ -117,7 +119,7 @@ def _crossing(
     b: int,
     a_moved: tuple[CineSlice, Affine],
     b_moved: tuple[CineSlice, Affine],
-    box: HeartBox,
+    region: Region,
 ) -> Crossing | None:
     (a_cine, a_motion), (b_cine, b_motion) = a_moved, b_moved
     segment = intersection_segment(
@@ -126,7 +128,7 @@ def _crossing(
     if segment is None:
         return None
     points = segment.points(max(2, round(segment.length_mm / PROFILE_SPACING_MM) + 1))
-    points = points[inside_box(box, points)]
+    points = points[region(points)]
     if len(points) < MIN_PROFILE_POINTS:
         return None
     scanned = [apply_affine(invert_affine(motion), points) for motion in (a_motion, b_motion)]
@@ -165,7 +167,7 @@ def interpolate_cycle(
 def intersection_profiles(
     study: CineStudy,
     corrected_from_scanned: Sequence[Affine],
-    box: HeartBox,
+    region: Region,
     n_phases: int = N_PROFILE_PHASES,
 ) -> tuple[IntersectionProfile, ...]:
     """Intensity profiles of every pair of crossing slices (arguments as in `crossings`)."""
@@ -177,7 +179,7 @@ def intersection_profiles(
             sample_cine(study.slices[c.a], c.a_points_ras, t),
             sample_cine(study.slices[c.b], c.b_points_ras, t),
         )
-        for c in crossings(study, corrected_from_scanned, box)
+        for c in crossings(study, corrected_from_scanned, region)
     )
 
 

@@ -31,7 +31,7 @@ class Steps:
     def cancel(self) -> CancelToken:
         return self._cancel
 
-    def tick(self, message: str | None = None) -> None:
+    def tick(self) -> None:
         """Begin the next step.
 
         Raises:
@@ -40,6 +40,4 @@ class Steps:
         self._cancel.check()
         self._step += 1
         seconds = time.perf_counter() - self._start
-        self._progress.report(
-            ProgressEvent(self._stage, self._step, self._total, seconds, message=message)
-        )
+        self._progress.report(ProgressEvent(self._stage, self._step, self._total, seconds))

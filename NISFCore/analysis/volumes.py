@@ -117,7 +117,9 @@ def volume_curve(
     cancel: CancelToken | None = None,
 ) -> VolumeCurve:
     """Volume-time curves of a heart on a grid (see the module for `soft`)."""
-    phases = render_phases(field, grid, cycle_fractions, progress, cancel, "volumes", jitter=True)
+    phases = render_phases(
+        field, grid, cycle_fractions, progress, cancel, "volume curve", jitter=True
+    )
     volumes = [
         soft_volumes_ml(phase.label_probabilities, grid)
         if soft

@@ -15,9 +15,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from skimage.measure import find_contours
 
-from NISFCore.analysis.fitted import FittedStudy, HistoryStep
+from NISFCore.analysis.fitted import FittedField, FittedStudy, HistoryStep
 from NISFCore.analysis.intersections import IntersectionProfile
-from NISFCore.analysis.rendering import inside_box, render_plane
+from NISFCore.analysis.rendering import render_plane
 from NISFCore.analysis.surfaces import Surface, label_margin
 from NISFCore.analysis.volumes import VolumeCurve
 from NISFCore.data.study import CineSlice
@@ -82,9 +82,9 @@ def rgb_unit(label: Label) -> tuple[float, float, float]:
     return r / 255, g / 255, b / 255
 
 
-def heart_crop(field: HeartField, cine: CineSlice, ras_from_ijk: Affine) -> Crop:
-    """The part of a slice that lies in the heart's box, with a margin; all of it if none does."""
-    inside = inside_box(field.box, pixel_centres_ras(ras_from_ijk, cine.shape))
+def heart_crop(field: FittedField, cine: CineSlice, ras_from_ijk: Affine) -> Crop:
+    """The part of a slice that lies in the fitted region, with a margin; all of it if none does."""
+    inside = field.contains(pixel_centres_ras(ras_from_ijk, cine.shape))
     ends = []
     for axis, n in ((1, cine.shape[0]), (0, cine.shape[1])):
         used = np.flatnonzero(inside.any(axis=axis))

@@ -3,15 +3,16 @@
 All text that comes from a study, a fit or a user is escaped.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from string import Template
+from typing import Any
 
 import numpy as np
 
 from NISFCore._version import __version__
-from NISFCore.analysis.evaluation import BeforeAfter, Evaluation
+from NISFCore.analysis.evaluation import BeforeAfter, Evaluation, before_and_after
 from NISFCore.analysis.fitted import FittedStudy
 from NISFCore.analysis.intersections import IntersectionProfile, intersection_profiles
 from NISFCore.analysis.steps import Steps
@@ -141,7 +142,7 @@ def _slices(inputs: ReportInputs, steps: Steps) -> str:
     times = (inputs.ed_fraction, inputs.es_fraction)
     rows = []
     for index, cine in enumerate(inputs.fitted.study.slices):
-        steps.tick(cine.name)
+        steps.tick()
         picture = figures.slice_picture(inputs.fitted, index, times, steps.cancel)
         alt = f"{cine.name} at ED before and after alignment, at ES before and after alignment"
         rows.append(
@@ -164,11 +165,12 @@ def shown_pairs(
 
 
 def _profiles(inputs: ReportInputs, steps: Steps) -> str:
-    steps.tick("profiles")
+    steps.tick()
     fitted = inputs.fitted
-    identities = [np.eye(4) for _ in fitted.study.slices]
-    before = intersection_profiles(fitted.study, identities, fitted.field.box)
-    after = intersection_profiles(fitted.study, fitted.slice_motions, fitted.field.box)
+    before, after = (
+        intersection_profiles(fitted.study, motions, region)
+        for motions, region in before_and_after(fitted)
+    )
     blocks = []
     for a, b in shown_pairs(before, after, N_PROFILE_PAIRS):
         names = [fitted.study.slices[i].name for i in (b.crossing.a, b.crossing.b)]
@@ -187,7 +189,7 @@ def _surfaces(inputs: ReportInputs, steps: Steps) -> str:
     field = inputs.fitted.field
     phases = []
     for t in (inputs.ed_fraction, inputs.es_fraction):
-        steps.tick("surfaces")
+        steps.tick()
         phases.append(label_surfaces(field, t, cancel=steps.cancel))
     pictures = figures.surface_pictures(phases, field.box.ras_from_box)
     captions = ("from the front", "from the base")
@@ -272,5 +274,16 @@ def _evaluation_table(evaluation: Evaluation) -> str:
 
 def _settings(inputs: ReportInputs) -> str:
     seconds = {f"seconds: {k}": _number(v) for k, v in inputs.evaluation.seconds.items()}
-    settings = {**{str(k): str(v) for k, v in inputs.fitted.settings.items()}, **seconds}
+    settings = {**flattened(inputs.fitted.settings), **seconds}
     return _table(("Setting", "Value"), list(settings.items()))
+
+
+def flattened(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Nested settings as one level: `{"a": {"b": 1}}` becomes `{"a.b": "1"}`."""
+    flat: dict[str, str] = {}
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            flat |= flattened(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = str(value)
+    return flat

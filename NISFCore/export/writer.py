@@ -176,7 +176,7 @@ def _write_volumes(job: _Job, curve: VolumeCurve, phases: Sequence[int]) -> None
     """Render the phases once and hand each to every volume writer."""
     grid = job.fitted.field.box.grid(job.settings.spacing_mm)
     t = curve.cycle_fractions[list(phases)]
-    rendered = render_phases(job.fitted.field, grid, t, job.progress, job.cancel, "volumes")
+    rendered = render_phases(job.fitted.field, grid, t, job.progress, job.cancel, "render volumes")
     with ExitStack() as stack:
         streams = _open_streams(job, grid, t, stack)
         for index, phase in zip(phases, rendered, strict=True):
@@ -262,7 +262,7 @@ def _write_slices(job: _Job) -> None:
     records = []
     stems = slice_files.file_stems([cine.name for cine in slices])
     for i, (cine, stem) in enumerate(zip(slices, stems, strict=True)):
-        steps.tick(cine.name)
+        steps.tick()
         motion = job.fitted.slice_motions[i]
         scale = float(job.fitted.intensity_scale[i])
         records.append({"files": stem, **slice_files.motion_record(cine, motion, scale)})

@@ -35,6 +35,11 @@ class FittedHeart:
         ras_from_canonical = invert_affine(self._canonical_from_ras)
         return HeartBox(ras_from_canonical, centre - semi_axes, centre + semi_axes)
 
+    def contains(self, points_ras: Points) -> npt.NDArray[np.bool_]:
+        """True for the points `(..., 3)` inside the modelled region, `(...)`."""
+        points = apply_affine(self._canonical_from_ras, points_ras)
+        return inside_region(points, self._decoder.config.region)
+
     def evaluate(self, points_ras: Points, cycle_fraction: float) -> FieldSamples:
         """Intensity and labels at `points_ras` `(n, 3)`, all at one time of the cycle."""
         points = apply_affine(self._canonical_from_ras, points_ras)

@@ -110,6 +110,14 @@ class PhantomTruth:
         have = ", ".join(s.name for s in self.slices)
         raise ResultError(f"the truth has no slice {name!r}; it has {have}")
 
+    def true_from_scanned_ras(self, name: str) -> Affine:
+        """Rigid map of the slice of this name, from where its header says to where it was.
+
+        Raises:
+            ResultError: if there is none.
+        """
+        return self.slice_truth(name).corrected_from_scanned_ras
+
     def evaluate(self, points_ras: Points, cycle_fraction: float) -> FieldSamples:
         """Intensity and labels (as probabilities 0 or 1) at `points_ras` `(n, 3)`."""
         points = self._heart_points(points_ras, torch.float32)

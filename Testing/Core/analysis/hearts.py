@@ -51,6 +51,12 @@ class EllipsoidHeart:
             self.ras_from_heart, np.array([-42.0, -42.0, -60.0]), np.array([84.0, 42.0, 60.0])
         )
 
+    def contains(self, points_ras: Points) -> npt.NDArray[np.bool_]:
+        """Satisfies `FittedField`: inside an ellipsoid in the box."""
+        x = apply_affine(invert_rigid(self.ras_from_heart), points_ras)
+        centre, semi_axes = (self.box.low_mm + self.box.high_mm) / 2, self.box.high_mm - 21
+        return np.asarray(np.linalg.norm((x - centre) / semi_axes, axis=-1) <= 1)
+
     def moved(self, motion: Affine) -> "EllipsoidHeart":
         """The same heart after a rigid motion in RAS."""
         return replace(self, ras_from_heart=motion @ self.ras_from_heart)
@@ -75,7 +81,7 @@ class EllipsoidHeart:
         else:
             e = np.exp(np.clip(self.sharpness_per_mm * margins, -30, 30))
             probabilities = e / e.sum(axis=1, keepdims=True)
-        contrast = np.array([0.2, 0.9, 0.35, 0.8])
+        contrast = np.array([0.2, 0.8, 0.35, 0.7])
         texture = 0.08 * np.sin(x @ [0.21, 0.33, 0.17]) + 0.08 * np.sin(x @ [-0.3, 0.12, 0.26])
         intensity = probabilities @ contrast + texture
         return FieldSamples(intensity.astype(np.float32), probabilities.astype(np.float32))
@@ -180,7 +186,7 @@ class Fitted:
     """Satisfies `FittedStudy`."""
 
     study: CineStudy
-    field: HeartField
+    field: EllipsoidHeart
     slice_motions: tuple[Affine, ...]
     intensity_scale: npt.NDArray[np.float64]
     intensity_reference: npt.NDArray[np.float64]
@@ -195,10 +201,13 @@ class Fitted:
     seconds: Mapping[str, float] = dataclasses.field(default_factory=lambda: {"fit": 1.5})
 
 
-def small_case(seed: int = 0, shape: tuple[int, int] = (64, 72)) -> tuple[Fitted, TrueHeart]:
+def small_case(
+    seed: int = 0,
+    shape: tuple[int, int] = (64, 72),
+    spacing_mm: tuple[float, float] = (1.9, 2.1),
+) -> tuple[Fitted, TrueHeart]:
     """A study of 4 SA and 2 LA slices with known misalignments, and its perfect fit."""
     heart = EllipsoidHeart()
-    spacing = (1.9, 2.1)
     planes = [
         (f"SA_{k:02d}", View.SA, [15.0, 0, z], [1.0, 0, 0], [0, 1.0, 0])
         for k, z in enumerate([10.0, -5.0, -20.0, -35.0])
@@ -206,7 +215,7 @@ def small_case(seed: int = 0, shape: tuple[int, int] = (64, 72)) -> tuple[Fitted
     planes.append(("LA_4CH", View.LA_4CH, [15.0, 0, -5], [1.0, 0, 0], [0, 0, -1.0]))
     planes.append(("LA_2CH", View.LA_2CH, [0, 0, -5], [0.2**0.5, 0.8**0.5, 0], [0, 0, -1.0]))
     geometry = [
-        plane_ras_from_ijk(heart.ras_from_heart, c, i, j, spacing, shape)
+        plane_ras_from_ijk(heart.ras_from_heart, c, i, j, spacing_mm, shape)
         for _, _, c, i, j in planes
     ]
     centres = [apply_affine(heart.ras_from_heart, c) for _, _, c, _, _ in planes]

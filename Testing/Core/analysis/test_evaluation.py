@@ -9,9 +9,9 @@ import pytest
 
 from NISFCore.analysis.dense import common_grid
 from NISFCore.analysis.evaluation import Evaluation, evaluate
-from NISFCore.analysis.rendering import render_plane
 from NISFCore.data.study import CineStudy, SliceLabels
 from NISFCore.errors import Cancelled
+from NISFCore.geometry.planes import pixel_centres_ras
 from NISFCore.geometry.rigid import rigid, rotation_from_rotvec
 from NISFCore.geometry.spaces import apply_affine, invert_affine
 from NISFCore.progress import CancelToken
@@ -98,21 +98,28 @@ def _rounded(value: Any) -> Any:
 
 def test_psnr_is_that_of_the_scale_error() -> None:
     fitted, truth = small_case()
-    whole = replace(fitted, intensity_scale=np.full(6, 2.0), intensity_reference=np.full(6, 0.5))
-    assert _figures(whole, truth)["psnr_db"] is None  # frames / 0.5 = 2 × field exactly
+    half = replace(fitted, intensity_scale=np.full(6, 0.5), intensity_reference=np.full(6, 2.0))
+    assert _figures(half, truth)["psnr_db"] is None  # frames / 2 = 0.5 × field exactly
     figures = _figures(replace(fitted, intensity_scale=np.full(6, 0.9)), truth)
-    inside = [
-        frame[fitted_inside]
-        for cine, motion in zip(fitted.study.slices, fitted.slice_motions, strict=True)
-        for fitted_inside in [_inside(fitted, motion @ cine.ras_from_ijk, cine.shape)]
-        for frame in cine.frames
-    ]
-    mse = np.mean(np.concatenate(inside).astype(np.float64) ** 2) * 0.01
+    squares = []
+    for cine, motion in zip(fitted.study.slices, fitted.slice_motions, strict=True):
+        region = fitted.field.contains(pixel_centres_ras(motion @ cine.ras_from_ijk, cine.shape))
+        squares.append((0.1 * cine.frames[:, region].astype(np.float64).ravel()) ** 2)
+    mse = np.concatenate(squares).mean()
     assert figures["psnr_db"] == pytest.approx(-10 * np.log10(mse), abs=1e-3)
 
 
-def _inside(fitted: Fitted, ras_from_ijk: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    return render_plane(fitted.field, ras_from_ijk, shape, [0.0]).inside
+def test_pixels_outside_the_fitted_region_do_not_count() -> None:
+    fitted, truth = small_case()
+    cine = fitted.study.slices[0]
+    corrected = fitted.slice_motions[0] @ cine.ras_from_ijk
+    region = fitted.field.contains(pixel_centres_ras(corrected, cine.shape))
+    spoiled = replace(cine, frames=np.where(region, cine.frames, 0).astype(np.float32))
+    study = CineStudy((spoiled, *fitted.study.slices[1:]))
+    figures = _figures(replace(fitted, study=study), truth)
+    assert figures["psnr_db"] is None
+    assert figures["ssim"] == pytest.approx(1)
+    assert 0.1 < region.mean() < 0.9
 
 
 def test_volume_errors_are_those_of_the_hearts() -> None:

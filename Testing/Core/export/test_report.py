@@ -140,7 +140,7 @@ def test_without_truth_there_is_no_truth_column() -> None:
 def test_the_worst_pairs_are_shown_first() -> None:
     fitted, _ = small_case()
     before, after = (
-        intersection_profiles(fitted.study, motions, fitted.field.box)
+        intersection_profiles(fitted.study, motions, fitted.field.contains)
         for motions in ([np.eye(4)] * 6, fitted.slice_motions)
     )
     pairs = shown_pairs(before, after, 3)
