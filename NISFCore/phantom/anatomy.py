@@ -11,9 +11,10 @@ from torch import Tensor
 
 from NISFCore.labels import Label
 from NISFCore.phantom.chest import coverage, paint
-from NISFCore.phantom.motion import APEX_RADIUS2_MM2, Beat, Cylinder
+from NISFCore.phantom.cylinder import Cylinder
 from NISFCore.phantom.parameters import HeartParameters
-from NISFCore.phantom.shape import HeartShape
+from NISFCore.phantom.shape import APEX_RADIUS2_MM2, HeartShape
+from NISFCore.phantom.timing import Beat
 
 PERICARDIUM_MM = 1.6
 PERICARDIUM_SIGNAL = 0.16

@@ -12,9 +12,10 @@ from NISFCore.geometry.rigid import rigid
 from NISFCore.geometry.spaces import Affine
 from NISFCore.phantom.anatomy import HeartPainter, labels_of, surfaces
 from NISFCore.phantom.chest import Chest
-from NISFCore.phantom.motion import Beat, HeartMotion
+from NISFCore.phantom.motion import HeartMotion
 from NISFCore.phantom.parameters import ChestParameters, HeartParameters
 from NISFCore.phantom.shape import MYOCARDIAL_DENSITY_G_ML, solve_shape
+from NISFCore.phantom.timing import Beat
 
 CHUNK = 16384
 """Points per pass: the temporaries of one pass stay in the processor's cache."""

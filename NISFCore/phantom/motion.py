@@ -15,7 +15,6 @@ Composed, in this order, of
 """
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -23,8 +22,10 @@ from scipy.optimize import brentq
 from torch import Tensor
 
 from NISFCore.errors import ConfigError
-from NISFCore.phantom.parameters import HeartParameters, LVParameters, MotionParameters
+from NISFCore.phantom.cylinder import Cylinder, HeartForm, cartesian_of, cylinder_of
+from NISFCore.phantom.parameters import HeartParameters
 from NISFCore.phantom.shape import APEX_RADIUS2_MM2, HeartShape, RVQuadrature, rv_quadrature
+from NISFCore.phantom.timing import Beat, activation, twist_activation
 
 LV_RETURN_START_MM, LV_RETURN_MM = 8.0, 55.0
 """Long-axis motion is full up to the first height above the base plane, zero a length above it."""
@@ -36,66 +37,13 @@ TWIST_RADII_MM = (38.0, 75.0)
 MAX_LOCAL_EF = 0.92
 
 
-def _smooth_step(t: Tensor, start: float, end: float) -> Tensor:
-    """0 before `start`, 1 after `end`, twice continuously differentiable between."""
-    x = ((t - start) / (end - start)).clamp(0.0, 1.0)
-    return x.pow(3) * (10 - 15 * x + 6 * x.square())
-
-
-def activation(cycle_fraction: Tensor, p: MotionParameters) -> Tensor:
-    """Part of the stroke volume that has been ejected: 0 at ED, 1 at ES, periodic."""
-    t = torch.remainder(cycle_fraction, 1.0)
-    ejected = _smooth_step(t, p.contraction_start, p.es_fraction)
-    filled = _smooth_step(t, p.es_fraction, p.filling_end) * (1 - p.diastasis_volume)
-    return ejected - filled - p.diastasis_volume * _smooth_step(t, p.kick_start, p.kick_end)
-
-
-def twist_activation(cycle_fraction: Tensor, p: MotionParameters) -> Tensor:
-    """As `activation`, with untwisting ahead of filling."""
-    t = torch.remainder(cycle_fraction, 1.0)
-    end = p.filling_end - p.untwist_lead
-    ejected = _smooth_step(t, p.contraction_start, p.es_fraction)
-    return ejected - _smooth_step(t, p.es_fraction, end)
-
-
-@dataclass(frozen=True)
-class Beat:
-    """The state of the motion at one time (0-d tensors) or at one time per point `(n,)`."""
-
-    activation: Tensor
-    twist: Tensor
-
-
-@dataclass(frozen=True)
-class Cylinder:
-    """Points in cylinder coordinates: radius, its square, cos and sin of theta, height."""
-
-    R: Tensor
-    R2: Tensor
-    c: Tensor
-    s: Tensor
-    Z: Tensor
-
-    @staticmethod
-    def from_squared(R2: Tensor, c: Tensor, s: Tensor, Z: Tensor) -> "Cylinder":
-        return Cylinder(R2.sqrt(), R2, c, s, Z)
-
-    @property
-    def x(self) -> Tensor:
-        return self.R * self.c
-
-    @property
-    def y(self) -> Tensor:
-        return self.R * self.s
-
-
 class HeartMotion:
     """The map of one heart. All points are in heart coordinates, mm."""
 
     def __init__(self, parameters: HeartParameters, shape: HeartShape) -> None:
         self.parameters = parameters.motion
         self.shape = shape
-        self._form = _Form(parameters.lv, shape)
+        self.form = HeartForm(parameters.lv, shape)
         self._local_ef = parameters.lv.ef_percent / 100 / self._mean_regional_weight()
         if self._local_ef > MAX_LOCAL_EF:
             raise ConfigError(
@@ -115,21 +63,21 @@ class HeartMotion:
 
     def spatial_from_material(self, points: Tensor, beat: Beat) -> Tensor:
         """Where the tissue that is at `points` `(n, 3)` at ED is at this time."""
-        m = self._rv_forward(_cylinder(self._form.inverse(points)), beat)
-        return self._form.forward(_cartesian(self._twist(self._lv_forward(m, beat), beat, 1.0)))
+        m = self._rv_forward(cylinder_of(self.form.inverse(points)), beat)
+        return self.form.forward(cartesian_of(self._twist(self._lv_forward(m, beat), beat, 1.0)))
 
     def material_from_spatial(self, points: Tensor, beat: Beat) -> Tensor:
         """Where the tissue that is at `points` `(n, 3)` at this time is at ED."""
-        return self._form.forward(_cartesian(self.pull_back(points, beat)))
+        return self.form.forward(cartesian_of(self.pull_back(points, beat)))
 
     def pull_back(self, points: Tensor, beat: Beat) -> Cylinder:
         """As `material_from_spatial`, in material cylinder coordinates (without the form)."""
-        m = self._twist(_cylinder(self._form.inverse(points)), beat, -1.0)
+        m = self._twist(cylinder_of(self.form.inverse(points)), beat, -1.0)
         return self._rv_inverse(self._lv_inverse(m, beat), beat)
 
     def to_cylinder(self, points: Tensor) -> Cylinder:
         """Material cylinder coordinates of points at ED."""
-        return _cylinder(self._form.inverse(points))
+        return cylinder_of(self.form.inverse(points))
 
     # -- LV ---------------------------------------------------------------------------------
 
@@ -307,44 +255,3 @@ class HeartMotion:
                 "motion; choose a value nearer to the LV's"
             )
         return float(brentq(excess_ml, 0.15, 1.3, xtol=1e-6))
-
-
-class _Form:
-    """The fixed, volume-preserving outer transform (step 4)."""
-
-    def __init__(self, p: LVParameters, shape: HeartShape) -> None:
-        ca, sa = np.cos(p.ellipticity_angle_rad), np.sin(p.ellipticity_angle_rad)
-        turn = np.array([[ca, sa], [-sa, ca]])
-        section = turn.T @ np.diag([p.ellipticity, 1 / p.ellipticity]) @ turn
-        self._section = section.tolist()
-        self._inverse_section = np.linalg.inv(section).tolist()
-        self._tilt = p.base_tilt
-        # A parabola: 0 at mid-level, bend_mm at apex and base.
-        self._bend = tuple(b / shape.z_base_mm**2 for b in p.bend_mm)
-        self._bend_limit_mm = 1.2 * shape.z_base_mm
-
-    def forward(self, points: Tensor) -> Tensor:
-        X, Y, Z = points.unbind(-1)
-        (a, b), (c, d) = self._section
-        h = Z.clamp(-self._bend_limit_mm, self._bend_limit_mm).square()
-        x, y = a * X + b * Y + self._bend[0] * h, c * X + d * Y + self._bend[1] * h
-        return torch.stack([x, y, Z + self._tilt[0] * x + self._tilt[1] * y], dim=-1)
-
-    def inverse(self, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        x, y, z = points.unbind(-1)
-        (a, b), (c, d) = self._inverse_section
-        Z = z - self._tilt[0] * x - self._tilt[1] * y
-        h = Z.clamp(-self._bend_limit_mm, self._bend_limit_mm).square()
-        x, y = x - self._bend[0] * h, y - self._bend[1] * h
-        return a * x + b * y, c * x + d * y, Z
-
-
-def _cylinder(xyz: tuple[Tensor, Tensor, Tensor]) -> Cylinder:
-    X, Y, Z = xyz
-    R2 = (X.square() + Y.square()).clamp_min(APEX_RADIUS2_MM2)
-    inverse = R2.rsqrt()
-    return Cylinder(R2 * inverse, R2, X * inverse, Y * inverse, Z)
-
-
-def _cartesian(m: Cylinder) -> Tensor:
-    return torch.stack([m.x, m.y, m.Z], dim=-1)

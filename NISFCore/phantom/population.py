@@ -1,12 +1,9 @@
 """Random hearts with the statistics of published cohorts.
 
-Sources, by paper (values are means and standard deviations over healthy adults):
-- Petersen et al. 2017, J Cardiovasc Magn Reson 19:18 (UK Biobank, steady-state free precession,
-  45 to 74 years): volumes, mass and ejection fractions of both ventricles, by sex.
-- Kawel-Boehm et al. 2020, J Cardiovasc Magn Reson 22:87 (review of normal values): the same
-  quantities over a wider age range, wall thickness, atrial size.
-Ranges of shape, motion and appearance that no cohort states in our parameters are our own choice,
-wide enough to cover what the cited figures imply; `docs/phantom.md` lists them.
+Source of volumes, ejection fractions and mass, by sex: Petersen et al. 2017, J Cardiovasc Magn
+Reson 19:18 (UK Biobank, bSSFP, healthy, 45 to 74 years, papillary muscles counted as blood, as
+here). Shape, motion, appearance and disease are our own choice; `docs/phantom.md` says which is
+which and how far the quoted values were checked.
 """
 
 from dataclasses import dataclass, replace
@@ -41,7 +38,7 @@ class NormalValues:
     rv_over_lv_edv: tuple[float, float]
 
 
-# Petersen et al. 2017, Table "LV and RV parameters, by sex", whole cohort of healthy volunteers.
+# Petersen et al. 2017, means and standard deviations by sex, all ages.
 MEN = NormalValues((166.0, 32.0), (58.0, 5.0), (103.0, 21.0), (1.10, 0.10))
 WOMEN = NormalValues((124.0, 21.0), (61.0, 5.0), (70.0, 13.0), (1.05, 0.10))
 

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from NISFCore.errors import ConfigError
 from NISFCore.phantom import BeatingHeart, HeartParameters, Mode, sample_heart
-from NISFCore.phantom.motion import activation, twist_activation
 from NISFCore.phantom.parameters import LVParameters, MotionParameters, RVParameters
+from NISFCore.phantom.timing import activation, twist_activation
 
 TIMES = (0.12, 0.3, 0.5, 0.9)
 
@@ -111,7 +111,7 @@ def test_base_plane_moves_to_the_apex_and_apex_twists_anticlockwise(
     lengths = (z_base - z_apex) * p.long_axis_shortening
     u = average_heart.displacement(base, p.es_fraction)[0]
     assert float(u[2]) == pytest.approx(-lengths, abs=0.5)  # the bent axis tilts it a little
-    material = average_heart.motion._form.forward(
+    material = average_heart.motion.form.forward(
         torch.tensor([[8.0, 0.0, z_apex + 12.0]], dtype=torch.float64)
     )
     moved = average_heart.motion.to_cylinder(
@@ -130,7 +130,7 @@ def test_regional_dysfunction_moves_less() -> None:
     shape = heart.shape
     Z = shape.z_apex_mm + 0.6 * (shape.z_base_mm - shape.z_apex_mm)
     at = torch.tensor([[-22.0, 0.0, Z], [22.0, 0.0, Z]], dtype=torch.float64)
-    u = heart.displacement(heart.motion._form.forward(at), scar.es_fraction)[:, :2].norm(dim=1)
+    u = heart.displacement(heart.motion.form.forward(at), scar.es_fraction)[:, :2].norm(dim=1)
     assert float(u[0]) < 0.5 * float(u[1])
     assert heart.volumes_ml(scar.es_fraction)[0] == pytest.approx(0.6 * 145.0)
 

@@ -1,0 +1,41 @@
+"""When the heart moves: activation curves over the cardiac cycle.
+
+Curves are sums of quintic steps: periodic, twice continuously differentiable, 0 at ED and 1 at ES.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from NISFCore.phantom.parameters import MotionParameters
+
+
+def _smooth_step(t: Tensor, start: float, end: float) -> Tensor:
+    """0 before `start`, 1 after `end`, twice continuously differentiable between."""
+    x = ((t - start) / (end - start)).clamp(0.0, 1.0)
+    return x.pow(3) * (10 - 15 * x + 6 * x.square())
+
+
+def activation(cycle_fraction: Tensor, p: MotionParameters) -> Tensor:
+    """Part of the stroke volume that has been ejected: 0 at ED, 1 at ES, periodic."""
+    t = torch.remainder(cycle_fraction, 1.0)
+    ejected = _smooth_step(t, p.contraction_start, p.es_fraction)
+    filled = _smooth_step(t, p.es_fraction, p.filling_end) * (1 - p.diastasis_volume)
+    return ejected - filled - p.diastasis_volume * _smooth_step(t, p.kick_start, p.kick_end)
+
+
+def twist_activation(cycle_fraction: Tensor, p: MotionParameters) -> Tensor:
+    """As `activation`, with untwisting ahead of filling."""
+    t = torch.remainder(cycle_fraction, 1.0)
+    end = p.filling_end - p.untwist_lead
+    ejected = _smooth_step(t, p.contraction_start, p.es_fraction)
+    return ejected - _smooth_step(t, p.es_fraction, end)
+
+
+@dataclass(frozen=True)
+class Beat:
+    """The state of the motion at one time (0-d tensors) or at one time per point `(n,)`."""
+
+    activation: Tensor
+    twist: Tensor
