@@ -31,13 +31,15 @@ PER_SLICE = 7  # unknowns of a slice: w_j, t_j, log s_j
 
 @dataclass(frozen=True)
 class Linearisation:
-    """Residual (observed - predicted) `(n,)` and Jacobian `(n, n_unknowns)` of the prediction.
+    """Residual (observed - predicted) `(n,)`, Jacobian `(n, n_unknowns)` of the prediction, and the
+    noise sd `(n,)` that the decoder expects of each voxel.
 
     Unknowns: u, then w_n, t_n, then (w_j, t_j, log s_j) slice after slice.
     """
 
     residual: Tensor
     jacobian: Tensor
+    noise_sd: Tensor
 
 
 def solve_gauss_newton(
@@ -109,7 +111,7 @@ def linearise(
     x = points.canonical_mm.flatten(0, 1).detach().requires_grad_(True)
     h = estimate.latent.expand(len(x), -1).detach().requires_grad_(True)
     with torch.enable_grad():
-        f, _ = problem.prior.decoder(x, batch.cycle_fraction.repeat_interleave(k), h)
+        f, _, noise = problem.prior.decoder(x, batch.cycle_fraction.repeat_interleave(k), h)
         df_dx, df_dh = torch.autograd.grad(f.sum(), (x, h))
     scale = torch.exp(poses.log_scale)[batch.slice_index]
     predicted = scale * (f.detach().view(-1, k) @ points.weights)
@@ -118,7 +120,9 @@ def linearise(
     )
     g = scale[:, None, None] * points.weights[:, None] * df_dx.view(-1, k, 3)
     pose_columns = _pose_columns(points, poses, slices, batch.slice_index, g, predicted)
-    return Linearisation(batch.intensity - predicted, torch.cat([dI_dh @ A, pose_columns], dim=1))
+    jacobian = torch.cat([dI_dh @ A, pose_columns], dim=1)
+    noise_sd = noise.detach().view(-1, k) @ points.weights
+    return Linearisation(batch.intensity - predicted, jacobian, noise_sd)
 
 
 def damped_step(
@@ -130,10 +134,10 @@ def damped_step(
 ) -> tuple[Tensor, float]:
     """The Levenberg-Marquardt step `(n_unknowns,)` and the robust cost before it.
 
-    Minimises n_eff / (n sigma^2) sum_v rho(r_v) + theta^T P theta, sigma the residuals' RMS, rho
-    Huber's function as iteratively reweighted squares.
+    Minimises n_eff / (n sigma^2) sum_v rho(r_v) + theta^T P theta; r_v the residual over the
+    voxel's noise, sigma their RMS, rho Huber's function as iteratively reweighted squares.
     """
-    r, J = linear.residual, linear.jacobian
+    r, J = linear.residual / linear.noise_sd, linear.jacobian / linear.noise_sd[:, None]
     sigma = r.square().mean().sqrt().clamp(min=1e-4)
     weights = (config.huber * sigma / r.abs().clamp(min=1e-9)).clamp(max=1.0)
     information = config.effective_voxels / (len(r) * sigma**2)

@@ -60,6 +60,6 @@ class FittedHeart:
         x = torch.tensor(points, dtype=torch.float32, device=device)
         t = torch.full((len(x),), float(cycle_fraction) % 1.0, device=device)
         with torch.inference_mode():
-            intensity, logits = self._decoder(x, t, self._latent.to(device))
+            intensity, logits, _ = self._decoder(x, t, self._latent.to(device))
             probabilities = torch.softmax(logits, dim=1)
         return intensity.cpu().numpy(), probabilities.cpu().numpy()

@@ -25,6 +25,8 @@ class DecoderConfig:
         width, n_blocks, layers_per_block: hidden ReLU layers (paper: 256, 4, 4).
         n_space_bands, n_time_bands: encoding frequencies (paper: 7, 5).
         half_extent_mm: canonical distance that the encoding maps to 1.
+        predicts_noise: whether a further output says how far intensities are to be trusted at each
+            point: the heart is predictable, the lung's vessels are not (not in the paper).
         region: the part of space that the decoder knows.
     """
 
@@ -35,6 +37,7 @@ class DecoderConfig:
     n_space_bands: int = 6
     n_time_bands: int = 3
     half_extent_mm: float = 90.0
+    predicts_noise: bool = True
     region: HeartRegion = HeartRegion()
 
     def __post_init__(self) -> None:
@@ -48,4 +51,11 @@ class DecoderConfig:
 
 
 DEFAULT = DecoderConfig()
-PAPER = DecoderConfig(width=256, n_blocks=4, layers_per_block=4, n_space_bands=7, n_time_bands=5)
+PAPER = DecoderConfig(
+    width=256,
+    n_blocks=4,
+    layers_per_block=4,
+    n_space_bands=7,
+    n_time_bands=5,
+    predicts_noise=False,
+)

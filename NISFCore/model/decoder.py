@@ -5,6 +5,7 @@ added to the input layer's features, and one linear head for intensity (sigmoid)
 """
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,22 @@ from NISFCore.model.encoding import CoordinateEncoding
 
 RESIDUAL_GAIN = 0.35
 """Initial gain of a block's last layer; deep stacks collapse to a constant without it."""
+
+
+MIN_NOISE_SD = 0.02
+"""Floor of the predicted noise: below a cine's own noise there is nothing to be gained."""
+
+
+class DecoderOutput(NamedTuple):
+    """Values at n points: intensity `(n,)` in [0, 1], label logits `(n, 4)`, noise sd `(n,)`.
+
+    The noise is how far an image may differ from the intensity there; one everywhere if the
+    network does not predict it.
+    """
+
+    intensity: Tensor
+    label_logits: Tensor
+    noise_sd: Tensor
 
 
 class Decoder(nn.Module):
@@ -29,12 +46,10 @@ class Decoder(nn.Module):
         self.point_layer = nn.Linear(self.encoding.n_features, config.width)
         self.latent_layer = nn.Linear(config.n_latent, config.width, bias=False)
         self.blocks = nn.ModuleList(_block(config) for _ in range(config.n_blocks))
-        self.head = nn.Linear(config.width, 1 + N_LABELS)
+        self.head = nn.Linear(config.width, 1 + N_LABELS + int(config.predicts_noise))
         self._initialise()
 
-    def forward(
-        self, points_mm: Tensor, cycle_fraction: Tensor, latent: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def forward(self, points_mm: Tensor, cycle_fraction: Tensor, latent: Tensor) -> DecoderOutput:
         """Evaluate.
 
         Args:
@@ -42,8 +57,6 @@ class Decoder(nn.Module):
             cycle_fraction: `(n,)`.
             latent: `(n, n_latent)`, or `(1, n_latent)` for one subject.
 
-        Returns:
-            intensity `(n,)` in [0, 1] and label logits `(n, 4)`.
         """
         encoded = self.encoding(points_mm, cycle_fraction)
         features = torch.relu(self.point_layer(encoded) + self.latent_layer(latent))
@@ -53,7 +66,12 @@ class Decoder(nn.Module):
         output = self.head(hidden)
         if output.dtype in (torch.bfloat16, torch.float16):  # under autocast
             output = output.float()
-        return torch.sigmoid(output[:, 0]), output[:, 1:]
+        intensity = torch.sigmoid(output[:, 0])
+        logits = output[:, 1 : 1 + N_LABELS]
+        if not self.config.predicts_noise:
+            return DecoderOutput(intensity, logits, torch.ones_like(intensity))
+        noise_sd = MIN_NOISE_SD + torch.nn.functional.softplus(output[:, -1] - 2.0)
+        return DecoderOutput(intensity, logits, noise_sd)
 
     def _initialise(self) -> None:
         for module in self.modules():

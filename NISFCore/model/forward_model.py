@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from NISFCore.labels import N_LABELS
 from NISFCore.model.decoder import Decoder
 from NISFCore.model.motion_correction import Poses, rotation_from_rotvec
 from NISFCore.model.psf import PsfConfig, psf_offsets
@@ -31,10 +32,12 @@ class SamplePoints:
 
 @dataclass(frozen=True)
 class Prediction:
-    """Predicted voxels: intensity `(n,)` with the slice's scale, label probabilities `(n, 4)`."""
+    """Predicted voxels: intensity `(n,)` with the slice's scale, label probabilities `(n, 4)`,
+    and the noise sd `(n,)` to be expected of the image there."""
 
     intensity: Tensor
     label_probabilities: Tensor
+    noise_sd: Tensor
 
 
 def sample_points(
@@ -79,9 +82,10 @@ def predict(
     k = points.weights.shape[0]
     latent = latents[slices.subject[batch.slice_index]].repeat_interleave(k, dim=0)
     time = batch.cycle_fraction.repeat_interleave(k)
-    intensity, logits = decoder(points.canonical_mm.flatten(0, 1), time, latent)
-    mean_intensity = intensity.view(-1, k) @ points.weights
-    probabilities = torch.softmax(logits, dim=1).view(-1, k, logits.shape[1])
+    output = decoder(points.canonical_mm.flatten(0, 1), time, latent)
+    mean_intensity = output.intensity.view(-1, k) @ points.weights
+    probabilities = torch.softmax(output.label_logits, dim=1).view(-1, k, N_LABELS)
     mean_probabilities = torch.einsum("nkl,k->nl", probabilities, points.weights)
     scale = torch.exp(poses.log_scale)[batch.slice_index]
-    return Prediction(scale * mean_intensity, mean_probabilities)
+    noise_sd = output.noise_sd.view(-1, k) @ points.weights
+    return Prediction(scale * mean_intensity, mean_probabilities, noise_sd)

@@ -17,6 +17,16 @@ def psnr_loss(predicted: Tensor, observed: Tensor) -> Tensor:
     return 10.0 / math.log(10.0) * torch.log(mse + 1e-12)
 
 
+def noise_loss(predicted: Tensor, observed: Tensor, noise_sd: Tensor) -> Tensor:
+    """Gaussian likelihood of intensities whose noise is predicted too, in decibels as L_PSNR.
+
+    20 / ln(10) mean(r^2 / (2 s^2) + ln s); with one s everywhere, set to its best value, this is
+    L_PSNR plus a constant.
+    """
+    r = predicted - observed
+    return 20.0 / math.log(10.0) * torch.mean(0.5 * (r / noise_sd) ** 2 + torch.log(noise_sd))
+
+
 def dice_loss(probabilities: Tensor, label: Tensor, has_label: Tensor) -> Tensor:
     """L_Dice: one minus the weighted soft Dice over the batch, annotated voxels only.
 

@@ -24,6 +24,8 @@ class TrainingConfig:
         motion_from: fraction of steps after which slice motion is learned.
         learn_slice_motion: off for cohorts known to be aligned.
         cross_entropy: weight of the label cross-entropy (0 in the paper).
+        latent_noise: standard deviation of noise added to the latents, so that nearby latents mean
+            similar hearts and unseen subjects find theirs.
         weight_decay .. scale_penalty: the paper's alpha_weights, alpha_latent, alpha_rot,
             alpha_tra, alpha_intens.
         n_validation_subjects: last subjects of the cohort, kept out of training.
@@ -46,6 +48,7 @@ class TrainingConfig:
     motion_from: float = 0.1
     learn_slice_motion: bool = True
     cross_entropy: float = 1.0
+    latent_noise: float = 0.0
     weight_decay: float = 1e-5
     latent_penalty: float = 1e-4
     rotation_penalty: float = 1e-4

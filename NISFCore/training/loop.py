@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from NISFCore.config import to_json_object
 from NISFCore.model.decoder import Decoder
 from NISFCore.model.forward_model import Prediction, predict
-from NISFCore.model.losses import dice_loss, label_cross_entropy, psnr_loss
+from NISFCore.model.losses import dice_loss, label_cross_entropy, noise_loss, psnr_loss
 from NISFCore.model.motion_correction import Poses
 from NISFCore.model.prior import Prior, PriorInfo, latent_statistics
 from NISFCore.model.psf import NO_PSF
@@ -176,7 +176,10 @@ def objective(
     """L_total of the paper (section 3.3) and the batch's PSNR in dB."""
     cohort = state.cohort
     minus_psnr = psnr_loss(prediction.intensity, batch.intensity)
-    loss = minus_psnr + dice_loss(prediction.label_probabilities, batch.label, batch.has_label)
+    fidelity = minus_psnr
+    if config.decoder.predicts_noise:
+        fidelity = noise_loss(prediction.intensity, batch.intensity, prediction.noise_sd)
+    loss = fidelity + dice_loss(prediction.label_probabilities, batch.label, batch.has_label)
     if config.cross_entropy > 0:
         loss = loss + config.cross_entropy * label_cross_entropy(
             prediction.label_probabilities, batch.label, batch.has_label
@@ -226,7 +229,7 @@ def _predict(
     device_type = table.position_mm.device.type
     with torch.autocast(device_type, dtype=torch.bfloat16, enabled=device_type == "cuda"):
         poses = state.cohort.poses(table.slices.subject, config.learn_slice_motion)
-        latents = state.cohort.latents
+        latents = _noisy(state.cohort.latents, config.latent_noise, state.generator)
         prediction = predict(
             state.decoder, batch, table.slices, latents, poses, psf, state.generator
         )
@@ -234,7 +237,15 @@ def _predict(
         prediction,
         intensity=prediction.intensity.float(),
         label_probabilities=prediction.label_probabilities.float(),
+        noise_sd=prediction.noise_sd.float(),
     )
+
+
+def _noisy(latents: Tensor, sd: float, generator: torch.Generator) -> Tensor:
+    if sd == 0:
+        return latents
+    noise = torch.randn(latents.shape, generator=generator, device=latents.device)
+    return latents + sd * noise
 
 
 def _validation_figures(state: TrainingState, table: VoxelTable) -> dict[str, float]:

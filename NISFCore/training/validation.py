@@ -44,7 +44,8 @@ def validate(decoder: Decoder, table: VoxelTable, latent_start: Tensor) -> dict[
             group["lr"] = rate * (1 - step / N_STEPS)
         batch = table.sample(N_VOXELS, generator)
         prediction = predict(decoder, batch, table.slices, latents, poses, NO_PSF)
-        loss = psnr_loss(prediction.intensity, batch.intensity)
+        residual = (prediction.intensity - batch.intensity) / prediction.noise_sd.detach()
+        loss = torch.log(residual.square().mean())
         gradients = torch.autograd.grad(loss, [latents, *pose_values])
         for value, gradient in zip([latents, *pose_values], gradients, strict=True):
             value.grad = gradient

@@ -172,7 +172,8 @@ def test_protocols_vary_within_clinical_ranges() -> None:
         assert 1.4 <= p.pixel_mm <= 1.9
         assert 25 <= p.n_phases <= 50
     assert sample_protocol(1) == sample_protocol(1)
-    assert sample_protocol(1, "cohort") == COHORT
+    varied = sample_protocol(1, "cohort")
+    assert replace(varied, n_sa_slices=11, slice_spacing_mm=10.5, n_radial_planes=5) == COHORT
 
 
 def test_unknown_preset_and_absurd_protocol_are_errors() -> None:
