@@ -309,7 +309,7 @@ Command = (
 def main(arguments: list[str] | None = None) -> int:
     """Run the program; returns its exit code."""
     command: Any = tyro.cli(
-        Command,  # type: ignore[arg-type]
+        Command,
         args=arguments,
         prog="nisf",
         description="NISF: the beating heart from cine MR slices. Research use only; "

@@ -42,7 +42,9 @@ def _weights(state: TrainingState) -> torch.Tensor:
 
 
 def test_training_reduces_the_loss_and_reports() -> None:
-    table, rows, events = _cohort(), [], []
+    table = _cohort()
+    rows: list[dict[str, float]] = []
+    events: list[ProgressEvent] = []
 
     class Keep:
         def report(self, event: ProgressEvent) -> None:
@@ -99,7 +101,8 @@ def test_checkpoint_of_another_cohort_is_refused(tmp_path: Path) -> None:
 
 
 def test_cancel_leaves_a_checkpoint() -> None:
-    table, token, saved = _cohort(), CancelToken(), []
+    table, token = _cohort(), CancelToken()
+    saved: list[int] = []
     token.cancel()
     state = new_state(table, CONFIG, "cpu")
     with pytest.raises(Cancelled):
