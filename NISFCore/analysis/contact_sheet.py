@@ -136,9 +136,16 @@ def _draw_planes(
         corners = apply_affine(canonical_from_ras, corners_ras(item.ras_from_ijk, item.shape))
         outline = np.vstack([corners, corners[:1]])[:, list(shown)]
         axes.plot(outline[:, 0], outline[:, 1], color=COLOURS[item.view], lw=0.9)
-        if item.view is not View.SA or 2 in shown:  # from above the stack's names coincide
+        if item.name in _named_outlines(study, shown):
             axes.annotate(item.name, outline[0], color=COLOURS[item.view], fontsize=5)
     axes.plot(0, 0, "+", color="white")
+
+
+def _named_outlines(study: CineStudy, shown: tuple[int, int]) -> set[str]:
+    """Slices whose names do not run into each other: of the stack its ends, seen from the side."""
+    stack = [s.name for s in study.of_view(View.SA)]
+    ends = {stack[0], stack[-1]} if stack and 2 in shown else set()
+    return ends | {s.name for s in study.slices if s.view is not View.SA}
 
 
 def _canonical_from_ras(study: CineStudy) -> Affine | None:

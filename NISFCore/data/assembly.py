@@ -8,13 +8,13 @@ import numpy as np
 
 from NISFCore.data.canonical import beating_centre_ras
 from NISFCore.data.study import CineSlice, CineStudy, ExcludedSlice
+from NISFCore.data.view_geometry import towards_base
 from NISFCore.data.view_hints import view_hint
 from NISFCore.data.view_recognition import (
     PlaneHint,
     Recognition,
     recognise_views,
     short_axis_family,
-    towards_base,
 )
 from NISFCore.errors import StudyError
 from NISFCore.geometry.spaces import Affine

@@ -45,11 +45,16 @@ def canonical_frame_of(study: CineStudy) -> CanonicalFrame:
 def beating_centre_ras(slices: Sequence[CineSlice]) -> Points | None:
     """Rough centre `(3,)` of the beating region in RAS mm; None if no slice has enough phases.
 
-    The median over slices of each slice's own centre: one slice with an artefact moves it little.
+    The median over slices of each slice's own centre, along the axes of the first slice (the
+    centres of a stack differ mostly along its normal): a slice with an artefact moves it little.
     """
     centres = [beating_centre_of_slice(s) for s in slices]
     known = [c for c in centres if c is not None]
-    return np.median(known, axis=0) if known else None
+    if not known:
+        return None
+    axes = slices[0].ras_from_ijk[:3, :3]
+    axes = axes / np.linalg.norm(axes, axis=0)
+    return np.asarray(axes @ np.median(known @ axes, axis=0), dtype=np.float64)
 
 
 def beating_centre_of_slice(item: CineSlice) -> Points | None:

@@ -63,6 +63,26 @@ def test_centre_ignores_a_bright_artefact(study: CineStudy) -> None:
     assert np.linalg.norm(clean - dirty) < 5.0
 
 
+def test_one_spoilt_slice_does_not_matter(study: CineStudy) -> None:
+    """A slice that beats in a corner only is outvoted by the others."""
+    slices = list(study.of_view(View.SA))
+    clean = beating_centre_ras(slices)
+    frames = np.zeros_like(slices[2].frames)
+    frames[:, :8, :8] = slices[2].cycle_fractions[:, None, None]
+    slices[2] = replace(slices[2], frames=frames)
+    spoilt = beating_centre_of_slice(slices[2])
+    dirty = beating_centre_ras(slices)
+    assert clean is not None
+    assert dirty is not None
+    assert spoilt is not None
+    across = np.eye(3) - np.outer(slices[0].normal_ras, slices[0].normal_ras)
+    assert np.linalg.norm(across @ (spoilt - clean)) > 80.0
+    # no farther than the centres of the good slices lie from each other
+    good = [beating_centre_of_slice(s) for k, s in enumerate(slices) if k != 2]
+    spread = max(float(np.linalg.norm(across @ (c - clean))) for c in good if c is not None)
+    assert np.linalg.norm(across @ (dirty - clean)) <= spread + 1e-6
+
+
 def test_still_images_do_not_beat(study: CineStudy) -> None:
     item = study.slices[0]
     still = replace(item, frames=np.repeat(item.frames[:1], item.n_phases, axis=0))

@@ -136,6 +136,21 @@ def test_labels_on_a_padded_stack(tmp_path: Path) -> None:
         )  # fmt: skip
 
 
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_labels_with_a_mirrored_axis(tmp_path: Path, axis: int) -> None:
+    """Labels stored the other way round come to lie where their affine says."""
+    A = ras_affine(STACK)
+    save_stack(tmp_path / "sa.nii", STACK)
+    labels = blob_labels(STACK, HEART)
+    mirrored = A.copy()
+    mirrored[:3, axis] = -A[:3, axis]
+    mirrored[:3, 3] = A[:3, 3] + (labels.shape[axis] - 1) * A[:3, axis]
+    save_nifti(tmp_path / "sa_seg.nii", np.flip(labels, axis), mirrored)
+    for k, item in enumerate(read_study(tmp_path).slices):
+        assert item.labels is not None
+        np.testing.assert_array_equal(item.labels.values, np.transpose(labels[:, :, k], (2, 1, 0)))
+
+
 # ---------------------------------------------------------------- odd arrays
 
 

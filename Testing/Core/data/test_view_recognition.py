@@ -7,15 +7,9 @@ import numpy.typing as npt
 import pytest
 from scipy.spatial.transform import Rotation
 
+from NISFCore.data.view_geometry import azimuth_deg, typical_4ch_azimuth_deg, wrapped_deg
 from NISFCore.data.view_hints import view_hint
-from NISFCore.data.view_recognition import (
-    PlaneHint,
-    azimuth_deg,
-    recognise_views,
-    short_axis_family,
-    typical_4ch_azimuth_deg,
-    wrapped_deg,
-)
+from NISFCore.data.view_recognition import PlaneHint, recognise_views, short_axis_family
 from NISFCore.views import View
 from Testing.Core.generators.blob_heart import (
     BASE_LPS,

@@ -261,10 +261,17 @@ def plane_scanned_again(folder: Path) -> OddStudy:
 
 @odd_study
 def repeat_that_was_aborted(folder: Path) -> OddStudy:
-    """Only few phases of the later acquisition exist."""
-    again = replace(usual()[1], series=40)
-    files = [*_files(usual()), *classic_series(again, MOVED_HEART)[:3]]
-    return OddStudy(write_files(files, folder), usual(), says=[r"series 40 left out"])
+    """The later acquisition of one plane has too few phases for a cine, of another one too few
+    to be preferred."""
+    planes = [replace(p, n_phases=12) for p in usual()]
+    again = [replace(planes[1], series=40), replace(planes[2], series=41)]
+    files = [
+        *_files(planes),
+        *classic_series(again[0], MOVED_HEART)[:3],
+        *classic_series(again[1], MOVED_HEART)[:5],
+    ]
+    says = [r"series 40 left out", r"scanned 2 times.*series 3; left out: series 41"]
+    return OddStudy(write_files(files, folder), planes, says=says)
 
 
 # ---------------------------------------------------------------- timing
