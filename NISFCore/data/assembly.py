@@ -1,7 +1,7 @@
 """From single recognised slices to a `CineStudy`: views, names, order, collected notes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -165,12 +165,6 @@ def _nothing_usable(excluded: Sequence[ExcludedSlice], warnings: Sequence[str]) 
         "no cine slice of the heart's short or long axis was found; give the views of the series "
         f"yourself if they are there. Found: {details or 'nothing'}"
     )
-
-
-def with_note(item: CineSlice, note: str) -> CineSlice:
-    """The slice with one more note in its provenance."""
-    notes = (*item.provenance.notes, note)
-    return replace(item, provenance=replace(item.provenance, notes=notes))
 
 
 def unit_normal_affine(ras_from_ijk: Affine, thickness_mm: float) -> Affine:

@@ -131,7 +131,7 @@ def _without_copies(repeats: list[Acquisition], pixels: PixelReader) -> list[Acq
     kept: list[Acquisition] = []
     seen: list[list[Image | None]] = []
     for acquisition in repeats:
-        images = [pixels.read(r) for r in phase_order(acquisition)]
+        images = [pixels.read(r) for r in _phase_order(acquisition)]
         copy_of = next((k for k, other in enumerate(seen) if _same_images(images, other)), None)
         if copy_of is None:
             kept.append(acquisition)
@@ -144,7 +144,7 @@ def _without_copies(repeats: list[Acquisition], pixels: PixelReader) -> list[Acq
     return kept
 
 
-def phase_order(acquisition: Acquisition) -> tuple[FrameRecord, ...]:
+def _phase_order(acquisition: Acquisition) -> tuple[FrameRecord, ...]:
     """Frames in order of time, or as they came if they are no cine."""
     try:
         return phase_timing(acquisition.records).records

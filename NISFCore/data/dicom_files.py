@@ -74,7 +74,7 @@ class FolderSource:
         self._root = path if path.is_dir() else path.parent
         files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
         names = {p.relative_to(self._root).as_posix(): p for p in files}
-        self._zips = {n: ZipSource(p) for n, p in names.items() if p.suffix.lower() == ".zip"}
+        self._zips = {n: ZipSource(p) for n, p in names.items() if _is_inner_zip(p)}
         self._inner = {f"{z}/{n}": (s, n) for z, s in self._zips.items() for n in s.names()}
         self._files = {n: p for n, p in names.items() if n not in self._zips}
 
@@ -90,6 +90,11 @@ class FolderSource:
     def close(self) -> None:
         for source in self._zips.values():
             source.close()
+
+
+def _is_inner_zip(path: Path) -> bool:
+    """A zip beside other files; a damaged one counts as a file that is not DICOM."""
+    return path.suffix.lower() == ".zip" and zipfile.is_zipfile(path)
 
 
 class ZipSource:

@@ -8,7 +8,7 @@ from NISFCore.data.nifti import read_nifti
 from NISFCore.data.nifti_images import is_nifti
 from NISFCore.data.nifti_manifest import MANIFEST_NAME
 from NISFCore.data.study import CineStudy
-from NISFCore.errors import StudyError
+from NISFCore.errors import AmbiguousInputError, StudyError
 from NISFCore.views import View
 
 
@@ -31,6 +31,13 @@ def read_study(
         raise StudyError(f"there is no {path}; give a folder, a zip or a file that exists")
     if _is_nifti_study(path):
         return read_nifti(path, views=views)
+    if path.is_dir() and not any(path.iterdir()):
+        raise StudyError(f"{path.name}: the folder is empty")
+    if path.is_dir() and (subjects := _folders_with_nifti(path)):
+        raise AmbiguousInputError(
+            f"{path.name} holds NIfTI files in {len(subjects)} folder(s) below it; which one is "
+            f"meant? Give one of them, such as '{subjects[0]}'"
+        )
     return read_dicom(path, views=views, select=select)
 
 
@@ -38,3 +45,8 @@ def _is_nifti_study(path: Path) -> bool:
     if path.is_file():
         return is_nifti(path)
     return (path / MANIFEST_NAME).is_file() or any(is_nifti(p) for p in path.iterdir())
+
+
+def _folders_with_nifti(path: Path) -> list[str]:
+    """Folders below `path` that hold NIfTI files, relative to it."""
+    return sorted({p.parent.relative_to(path).as_posix() for p in path.rglob("*") if is_nifti(p)})

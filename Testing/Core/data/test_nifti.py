@@ -12,7 +12,7 @@ import pytest
 from NISFCore.data.nifti_manifest import MANIFEST_NAME, write_nifti_study
 from NISFCore.data.read import read_study
 from NISFCore.data.study import CineStudy, ExcludedSlice, SliceLabels
-from NISFCore.errors import OutputError, StudyError
+from NISFCore.errors import AmbiguousInputError, OutputError, StudyError
 from NISFCore.geometry.planes import pixel_centres_ras
 from NISFCore.views import View
 from Testing.Core.data.comparing import RAS_FROM_LPS, assert_same_study, everything_said
@@ -339,6 +339,13 @@ def test_clear_errors(build: Callable[[Path], None], message: str, tmp_path: Pat
     with pytest.raises(StudyError, match=message) as caught:
         read_study(folder)
     assert str(tmp_path) not in str(caught.value)
+
+
+def test_folder_of_several_subjects_is_a_question(tmp_path: Path) -> None:
+    save_stack(tmp_path / "subject 1" / "sa.nii", STACK)
+    save_stack(tmp_path / "subject 2" / "sa.nii", STACK)
+    with pytest.raises(AmbiguousInputError, match=r"2 folder\(s\).*'subject 1'"):
+        read_study(tmp_path)
 
 
 # ---------------------------------------------------------------- the manifest and the round trip

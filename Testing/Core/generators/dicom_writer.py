@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
 from pydicom.sequence import Sequence as DicomSequence
@@ -105,6 +106,18 @@ def enhanced_file(plane: Plane, heart: BlobHeart, order: Sequence[int] | None = 
     ds.PerFrameFunctionalGroupsSequence = DicomSequence([_frame_group(plane, k) for k in order])
     ds.PixelData = plane.images(heart)[order].tobytes()
     return DicomFile(f"enhanced_{plane.series}.dcm", ds)
+
+
+def enhanced_stack(planes: Sequence[Plane], heart: BlobHeart) -> DicomFile:
+    """A whole stack of parallel planes in one enhanced file, phase by phase."""
+    file = enhanced_file(planes[0], heart)
+    n_phases = planes[0].n_phases
+    groups = [_frame_group(p, k) for k in range(n_phases) for p in planes]
+    file.dataset.PerFrameFunctionalGroupsSequence = DicomSequence(groups)
+    file.dataset.NumberOfFrames = len(groups)
+    images = np.stack([p.images(heart) for p in planes], axis=1)
+    file.dataset.PixelData = images.tobytes()
+    return file
 
 
 def _frame_group(plane: Plane, phase: int) -> Dataset:

@@ -15,6 +15,7 @@ from Testing.Core.generators.dicom_writer import (
     classic_files,
     classic_series,
     enhanced_file,
+    enhanced_stack,
     write_files,
     zip_folder,
 )
@@ -386,6 +387,31 @@ def enhanced_beside_classic(folder: Path) -> OddStudy:
     planes = usual()
     files = [*classic_files(planes[:5], HEART), *(enhanced_file(p, HEART) for p in planes[5:])]
     return OddStudy(write_files(files, folder), planes)
+
+
+@odd_study
+def enhanced_stack_in_one_file(folder: Path) -> OddStudy:
+    planes = sa_planes(HEART)
+    others = la_planes(HEART)
+    files = [enhanced_stack(planes, HEART), *classic_files(others, HEART)]
+    expected = [*(replace(p, series=planes[0].series) for p in planes), *others]
+    return OddStudy(write_files(files, folder), expected)
+
+
+@odd_study
+def enhanced_with_trigger_times_in_a_private_sequence(folder: Path) -> OddStudy:
+    """As one vendor writes it: the classic attributes of every frame under (2005,140F)."""
+    files = [enhanced_file(p, HEART, [3, 1, 0, 2, 7, 5, 6, 4]) for p in usual()]
+    for file in files:
+        for group in file.dataset.PerFrameFunctionalGroupsSequence:
+            cardiac = group.CardiacSynchronizationSequence[0]
+            private = Dataset()
+            private.TriggerTime = cardiac.NominalCardiacTriggerDelayTime
+            private.NominalInterval = round(cardiac.RRIntervalTimeNominal)
+            del group.CardiacSynchronizationSequence
+            group.add_new((0x2005, 0x0014), "LO", "Philips MR Imaging DD 005")
+            group.add_new((0x2005, 0x140F), "SQ", [private])
+    return OddStudy(write_files(files, folder), usual())
 
 
 @odd_study

@@ -38,7 +38,7 @@ def _truncate(path: Path, n_bytes: int) -> None:
 
 @odd_study
 def empty_folder(folder: Path) -> OddStudy:
-    return OddStudy(folder, error=r"no usable DICOM MR image.*the input is empty")
+    return OddStudy(folder, error=r"the folder is empty")
 
 
 @odd_study
@@ -64,6 +64,13 @@ def empty_files(folder: Path) -> OddStudy:
 def not_a_zip(folder: Path) -> OddStudy:
     (folder / "study.zip").write_bytes(b"this is no zip" * 50)
     return OddStudy(folder / "study.zip", error=r"not a readable zip")
+
+
+@odd_study
+def damaged_zip_beside_the_files(folder: Path) -> OddStudy:
+    write_files(_files(), folder)
+    (folder / "old.zip").write_bytes(b"PK\x03\x04 cut off" * 20)
+    return OddStudy(folder, usual(), says=[r"1 file\(s\) skipped that are not DICOM"])
 
 
 @odd_study
