@@ -32,13 +32,16 @@ def write_text_atomically(path: Path, text: str) -> None:
 
 
 @contextmanager
-def new_folder(path: Path, overwrite: bool = False) -> Iterator[Path]:
+def new_folder(path: Path, overwrite: bool = False, marker: str | None = None) -> Iterator[Path]:
     """Give a temporary sibling folder to fill; it becomes `path` when the block ends well.
 
+    Args:
+        overwrite, marker: see `check_new_folder`.
+
     Raises:
-        OutputError: if `path` exists and is not empty (unless `overwrite`), or on any OSError.
+        OutputError: if `path` may not be replaced, or on any OSError.
     """
-    check_new_folder(path, overwrite)
+    check_new_folder(path, overwrite, marker)
     target = path.resolve()  # "." has no name to make siblings of
     temporary = target.with_name(f".{target.name}.{uuid4().hex[:8]}.part")
     before = temporary.with_suffix(".before")
@@ -52,22 +55,51 @@ def new_folder(path: Path, overwrite: bool = False) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def check_new_folder(path: Path, overwrite: bool = False) -> None:
+def check_new_folder(path: Path, overwrite: bool = False, marker: str | None = None) -> None:
     """Refuse early what `new_folder` would refuse at the end of a long job.
 
+    Args:
+        overwrite: whether a folder that holds something may be replaced.
+        marker: the file by which a folder that this program made is known; only such a folder is
+            replaced, never one with other people's files.
+
     Raises:
-        OutputError: if `path` is a file, holds something, or its parent cannot be written.
+        OutputError: if `path` is a file, may not be replaced, or its parent cannot be written.
     """
     try:
         if path.exists() and not path.is_dir():
             raise OutputError(f"{path} is a file; give a folder")
-        if not overwrite and path.is_dir() and any(path.iterdir()):
-            raise OutputError(
-                f"{path} is not empty; choose another folder or allow to overwrite it"
-            )
+        if path.is_dir() and any(path.iterdir()):
+            _check_replacing(path, overwrite, marker)
         _probe(path.resolve())
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def check_new_file(path: Path, overwrite: bool = False) -> None:
+    """Refuse early what cannot be written at the end of a long job.
+
+    Raises:
+        OutputError: if `path` is a folder, exists (unless `overwrite`), or cannot be written.
+    """
+    try:
+        if path.is_dir():
+            raise OutputError(f"{path} is a folder; give a file")
+        if not overwrite and path.exists():
+            raise OutputError(f"{path} exists; choose another file or allow to overwrite it")
+        _probe(path.resolve())
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _check_replacing(path: Path, overwrite: bool, marker: str | None) -> None:
+    if not overwrite:
+        raise OutputError(f"{path} is not empty; choose another folder or allow to overwrite it")
+    if marker is not None and not (path / marker).is_file():
+        raise OutputError(
+            f"{path} holds files that are not ours to delete (it has no {marker}); choose another "
+            "folder, or empty it yourself"
+        )
 
 
 def _probe(target: Path) -> None:

@@ -39,6 +39,7 @@ from NISFCore.labels import FOREGROUND, LABEL_INFO
 from NISFCore.progress import CancelToken, ProgressReporter
 
 MANIFEST_VERSION = 1
+MANIFEST_FILE = "manifest.json"
 CURVE_SPACING_MM = 2.0
 INTENSITY_UNIT = 1000
 
@@ -125,7 +126,7 @@ def export_result(
 
     Args:
         fitted: the fit.
-        out: a new or empty folder, unless `settings.overwrite`.
+        out: a new or empty folder, or with `settings.overwrite` an earlier export.
         settings: what to write; None is everything.
         evaluation: figures for the report; None computes those that need no truth.
         notes: assumptions and warnings for the report, beside those of the study.
@@ -137,9 +138,9 @@ def export_result(
         Cancelled: if the job was asked to stop.
     """
     settings = settings or ExportSettings()
-    check_new_folder(out, settings.overwrite)
+    check_new_folder(out, settings.overwrite, MANIFEST_FILE)
     _check_free_space(out, estimate_export(fitted, settings))
-    with new_folder(out, settings.overwrite) as folder:
+    with new_folder(out, settings.overwrite, MANIFEST_FILE) as folder:
         job = _Job(fitted, settings, folder, progress, cancel)
         curve = _curve(job)
         phases = settings.phase_indices(curve)
@@ -311,7 +312,7 @@ def _write_manifest(job: _Job, curve: VolumeCurve, phases: Sequence[int]) -> dic
         "labels": {info.key: int(label) for label, info in LABEL_INFO.items()},
         "files": job.files,
     }
-    path = job.folder / "manifest.json"
+    path = job.folder / MANIFEST_FILE
     path.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
     return manifest
 

@@ -6,6 +6,7 @@ import pytest
 
 from NISFCore.errors import OutputError
 from NISFCore.files import (
+    check_new_file,
     check_new_folder,
     new_folder,
     write_bytes_atomically,
@@ -115,6 +116,37 @@ def test_overwrite_replaces_the_folder_only_at_the_end(tmp_path: Path) -> None:
         assert names_in(out) == ["old"]
     assert names_in(out) == ["new"]
     assert names_in(tmp_path) == ["out"]
+
+
+def test_only_a_folder_of_our_own_is_replaced(tmp_path: Path) -> None:
+    """`--out` may be a home folder by mistake."""
+    out = tmp_path / "out"
+    write_text_atomically(out / "diary", "mine")
+    with pytest.raises(OutputError, match=r"no result\.json"):
+        check_new_folder(out, overwrite=True, marker="result.json")
+    with pytest.raises(OutputError, match="not ours"), new_folder(out, True, "result.json"):
+        pytest.fail("the block must not run")
+    assert (out / "diary").read_text() == "mine"
+    write_text_atomically(out / "result.json", "{}")
+    with pytest.raises(OutputError, match="not empty"):
+        check_new_folder(out, marker="result.json")
+    with new_folder(out, overwrite=True, marker="result.json") as temporary:
+        (temporary / "new").write_text("new")
+    assert names_in(out) == ["new"]
+
+
+def test_a_file_is_checked_before_a_long_job(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "prior.safetensors"
+    check_new_file(path)
+    assert names_in(path.parent) == []
+    path.write_bytes(b"old")
+    check_new_file(path, overwrite=True)
+    with pytest.raises(OutputError, match="exists; choose another file"):
+        check_new_file(path)
+    with pytest.raises(OutputError, match="is a folder"):
+        check_new_file(tmp_path, overwrite=True)
+    with pytest.raises(OutputError, match="cannot write"):
+        check_new_file(path / "below")
 
 
 def test_when_the_new_folder_cannot_take_its_place_the_old_one_is_back(
