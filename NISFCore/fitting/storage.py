@@ -9,6 +9,7 @@ RESULT/result.json             schema version, software, prior, settings, summar
 """
 
 import json
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,13 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from NISFCore._version import __version__
+from NISFCore.config import from_json_object
 from NISFCore.data.storage import load_study, save_study
-from NISFCore.errors import ResultError
+from NISFCore.errors import ConfigError, PriorError, ResultError
 from NISFCore.files import new_folder, write_bytes_atomically, write_text_atomically
 from NISFCore.fitting.result import FitResult, FitStep, FittedParameters, SliceMotion
 from NISFCore.geometry.frame import CanonicalFrame
+from NISFCore.geometry.rigid import is_rigid
 from NISFCore.model.prior import load_prior
 
 SCHEMA_VERSION = 1
@@ -29,14 +32,28 @@ RESULT_FILE = "result.json"
 PARAMETER_FILE = "parameters.safetensors"
 PRIOR_FILE = "prior.safetensors"
 
+Tensors = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class _StoredFit:
+    """What `result.json` holds beyond what is read from the other files."""
+
+    assumptions: tuple[str, ...]
+    history: tuple[FitStep, ...]
+    settings: dict[str, Any]
+    figures: dict[str, float]
+    seconds: dict[str, float]
+
 
 def save_result(result: FitResult, folder: Path, overwrite: bool = False) -> None:
     """Write the whole folder, or nothing.
 
     Raises:
-        OutputError: if it exists and is not empty (unless `overwrite`), or cannot be written.
+        OutputError: if it exists and is not empty (unless it is a result and `overwrite`), or
+            cannot be written.
     """
-    with new_folder(folder, overwrite) as temporary:
+    with new_folder(folder, overwrite, RESULT_FILE) as temporary:
         save_study(result.study, temporary)
         result.prior.save(temporary / PRIOR_FILE)
         write_bytes_atomically(temporary / PARAMETER_FILE, save(_tensors(result)))
@@ -48,32 +65,86 @@ def load_result(folder: Path) -> FitResult:
     """Read a folder that `save_result` wrote.
 
     Raises:
-        ResultError: if it is no result folder, incomplete, or of another version.
+        ResultError: if it is no result folder, incomplete, damaged, or of another version.
     """
     if not (folder / RESULT_FILE).is_file():
         raise ResultError(
             f"{folder} is no result folder (no {RESULT_FILE}); make one by `nisf fit`"
         )
     try:
-        values = json.loads((folder / RESULT_FILE).read_text(encoding="utf-8"))
-        if values.get("schema_version") != SCHEMA_VERSION:
-            raise ResultError(
-                f"{folder} has result schema {values.get('schema_version')}, this software reads "
-                f"{SCHEMA_VERSION}; fit the study again"
-            )
-        tensors = load_file(folder / PARAMETER_FILE)
-        return FitResult(
-            study=load_study(folder),
-            prior=load_prior(folder / PRIOR_FILE),
-            frame=CanonicalFrame(tensors["canonical_from_ras"], tuple(values["assumptions"])),
-            parameters=_parameters(tensors),
-            history=tuple(FitStep(**step) for step in values["history"]),
-            settings=values["settings"],
-            figures=values["figures"],
-            seconds=values["seconds"],
+        return _loaded(folder, _stored_fit(folder))
+    except (OSError, SafetensorError, ValueError, KeyError, ConfigError, PriorError) as error:
+        problem = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        raise ResultError(
+            f"{folder} is incomplete or damaged: {problem}; fit the study again"
+        ) from error
+
+
+def _loaded(folder: Path, stored: _StoredFit) -> FitResult:
+    study = load_study(folder)
+    prior = load_prior(folder / PRIOR_FILE)
+    tensors = load_file(folder / PARAMETER_FILE)
+    _check_tensors(tensors, prior.info.decoder.n_latent, len(study.slices))
+    return FitResult(
+        study=study,
+        prior=prior,
+        frame=CanonicalFrame(tensors["canonical_from_ras"], stored.assumptions),
+        parameters=_parameters(tensors),
+        history=stored.history,
+        settings=stored.settings,
+        figures=stored.figures,
+        seconds=stored.seconds,
+    )
+
+
+def _stored_fit(folder: Path) -> _StoredFit:
+    text = (folder / RESULT_FILE).read_text(encoding="utf-8")
+    values = json.loads(text, parse_constant=_refuse_constant)
+    if not isinstance(values, dict):
+        raise ValueError(f"{RESULT_FILE} holds no JSON object")
+    if values.get("schema_version") != SCHEMA_VERSION:
+        raise ResultError(
+            f"{folder} has result schema {values.get('schema_version')}, this software reads "
+            f"{SCHEMA_VERSION}; fit the study again"
         )
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ResultError(f"{folder} is incomplete or damaged: {error}; fit it again") from error
+    wanted = {field.name: values[field.name] for field in fields(_StoredFit)}
+    return from_json_object(_StoredFit, wanted)
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{RESULT_FILE} holds {name}, which is no JSON")
+
+
+def _check_tensors(tensors: Tensors, n_latent: int, n_slices: int) -> None:
+    """Shapes, types and values that a fit can have.
+
+    Raises:
+        ValueError: if a tensor is wrong.
+        KeyError: if one is missing.
+    """
+    shapes = {
+        "latent": (n_latent,),
+        "global_pose": (4, 4),
+        "canonical_from_ras": (4, 4),
+        "slice_rotvec_rad": (n_slices, 3),
+        "slice_translation_mm": (n_slices, 3),
+        "intensity_scale": (n_slices,),
+        "intensity_reference": (n_slices,),
+    }
+    for name, shape in shapes.items():
+        value, dtype = tensors[name], np.float32 if name == "latent" else np.float64
+        if value.shape != shape or value.dtype != dtype:
+            raise ValueError(
+                f"{name} has shape {value.shape} {value.dtype}, expected {shape} {np.dtype(dtype)}"
+            )
+        if not np.isfinite(value).all():
+            raise ValueError(f"{name} holds NaN or infinite values")
+    for name in ("global_pose", "canonical_from_ras"):
+        if not is_rigid(tensors[name]):
+            raise ValueError(f"{name} is no rigid motion")
+    for name in ("intensity_scale", "intensity_reference"):
+        if not (tensors[name] > 0).all():
+            raise ValueError(f"{name} holds values that are not positive")
 
 
 def result_summary(result: FitResult) -> dict[str, Any]:
@@ -118,7 +189,7 @@ def _slice_rows(result: FitResult) -> list[dict[str, Any]]:
     ]
 
 
-def _tensors(result: FitResult) -> dict[str, np.ndarray]:
+def _tensors(result: FitResult) -> Tensors:
     p = result.parameters
     return {
         "latent": p.latent,
@@ -131,7 +202,7 @@ def _tensors(result: FitResult) -> dict[str, np.ndarray]:
     }
 
 
-def _parameters(tensors: dict[str, np.ndarray]) -> FittedParameters:
+def _parameters(tensors: Tensors) -> FittedParameters:
     pairs = zip(tensors["slice_rotvec_rad"], tensors["slice_translation_mm"], strict=True)
     return FittedParameters(
         latent=tensors["latent"],

@@ -56,6 +56,15 @@ def invert_rigid(target_from_source: npt.ArrayLike) -> Affine:
     return rigid(A[:3, :3].T, -A[:3, :3].T @ A[:3, 3])
 
 
+def is_rigid(matrix: npt.ArrayLike, tolerance: float = 1e-6) -> bool:
+    """Whether a matrix is a 4x4 rigid motion: a proper rotation above a row (0, 0, 0, 1)."""
+    A = np.asarray(matrix, dtype=np.float64)
+    if A.shape != (4, 4) or not np.isfinite(A).all() or not np.array_equal(A[3], [0, 0, 0, 1]):
+        return False
+    R = A[:3, :3]
+    return bool(np.allclose(R.T @ R, np.eye(3), atol=tolerance) and np.linalg.det(R) > 0)
+
+
 def rotation_angle_deg(rotation: npt.ArrayLike) -> float:
     """Angle of a rotation matrix in degrees, in [0, 180]."""
     return float(np.rad2deg(np.linalg.norm(rotvec_from_rotation(rotation))))

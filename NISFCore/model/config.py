@@ -15,6 +15,10 @@ class HeartRegion:
     centre_mm: tuple[float, float, float] = (14.0, 0.0, 4.0)
     semi_axes_mm: tuple[float, float, float] = (66.0, 58.0, 68.0)
 
+    def __post_init__(self) -> None:
+        if not min(self.semi_axes_mm) > 0:
+            raise ConfigError(f"HeartRegion.semi_axes_mm: got {self.semi_axes_mm}, must be > 0")
+
 
 @dataclass(frozen=True)
 class DecoderConfig:
@@ -44,6 +48,8 @@ class DecoderConfig:
         for name in ("n_latent", "width", "n_blocks", "layers_per_block", "n_space_bands"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"DecoderConfig.{name}: got {getattr(self, name)}, at least 1")
+        if self.n_time_bands < 0:
+            raise ConfigError(f"DecoderConfig.n_time_bands: got {self.n_time_bands}, at least 0")
         if not self.half_extent_mm > 0:
             raise ConfigError(
                 f"DecoderConfig.half_extent_mm: got {self.half_extent_mm}, must be > 0"

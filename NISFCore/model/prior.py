@@ -128,6 +128,8 @@ def _prior(name: str, info: PriorInfo, tensors: dict[str, Tensor]) -> Prior:
     mean, covariance = tensors.get("latent_mean"), tensors.get("latent_covariance")
     if mean is None or covariance is None or covariance.shape != (n, n) or mean.shape != (n,):
         raise PriorError(f"{name}: its latent statistics are missing or not of size {n}")
+    if torch.linalg.cholesky_ex(covariance.double()).info != 0:
+        raise PriorError(f"{name}: its latent covariance is not positive definite")
     decoder.requires_grad_(False).eval()
     return Prior(info, decoder, mean.float(), covariance.float())
 

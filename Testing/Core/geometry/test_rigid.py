@@ -9,6 +9,7 @@ from NISFCore.geometry.rigid import (
     about_centre,
     best_rigid,
     invert_rigid,
+    is_rigid,
     rigid,
     rigid_about,
     rotation_angle_deg,
@@ -40,6 +41,16 @@ def assert_is_rigid(A: Affine) -> None:
 def test_products_and_inverses_stay_in_the_group(a: Affine, b: Affine) -> None:
     assert_is_rigid(a @ b)
     assert_is_rigid(invert_rigid(a))
+
+
+@given(rigid_motions())
+def test_what_is_rigid(a: Affine) -> None:
+    assert is_rigid(a)
+    assert not is_rigid(a @ np.diag([1.0, 1.0, -1.0, 1.0]))
+    assert not is_rigid(a @ np.diag([1.001, 1.0, 1.0, 1.0]))
+    assert not is_rigid(a.T + np.eye(4))
+    assert not is_rigid(a[:3])
+    assert not is_rigid(np.where(np.eye(4) > 0, np.nan, a))
 
 
 @given(rigid_motions(), rigid_motions(), rigid_motions())
