@@ -16,6 +16,8 @@ from NISFCore.labels import N_LABELS
 from NISFCore.views import View
 
 MAX_ABS_POSITION_MM = 5000.0
+MIN_FRAME_PIXELS = 8
+"""Rows and columns that a frame has at least."""
 
 
 @dataclass(frozen=True)
@@ -132,9 +134,10 @@ class CineSlice:
         f = self.frames
         if f.ndim != 3 or min(f.shape) < 1:
             raise self._fail("frames", f"got shape {f.shape}, expected (n_phases, rows, cols)")
-        if min(f.shape[1:]) < 8:
+        if min(f.shape[1:]) < MIN_FRAME_PIXELS:
+            n = MIN_FRAME_PIXELS
             raise self._fail(
-                "frames", f"got {f.shape[1]} x {f.shape[2]} pixels, need at least 8 x 8"
+                "frames", f"got {f.shape[1]} x {f.shape[2]} pixels, need at least {n} x {n}"
             )
         if f.dtype != np.float32:
             raise self._fail("frames", f"got {f.dtype}, expected float32")

@@ -4,16 +4,20 @@ Kept as the baseline that the default solver is measured against. The paper has 
 the slice motions carry it, and the gauge is fixed afterwards as for every solver.
 """
 
+import math
+
 import torch
 from torch import Tensor
 
 from NISFCore.fitting.config import AdamConfig
-from NISFCore.fitting.problem import Estimate, FitProblem, Recorder
+from NISFCore.fitting.problem import VOXELS_PER_PART, Estimate, FitProblem, Recorder
 from NISFCore.model.forward_model import predict
-from NISFCore.model.losses import psnr_loss
 from NISFCore.model.motion_correction import Poses
+from NISFCore.model.voxels import VoxelBatch
+from NISFCore.progress import CancelToken
 
 MM_PER_UNIT = 80.0  # translations are optimised in about the paper's [-1, 1] units
+TINY_MSE = 1e-12  # as in losses.psnr_loss
 
 
 class PaperUnknowns:
@@ -50,7 +54,7 @@ def solve_adam(problem: FitProblem, config: AdamConfig, seed: int, recorder: Rec
     """Solve from intensities with the paper's recipe.
 
     Raises:
-        Cancelled: between two steps.
+        Cancelled: between two parts of a step.
     """
     table = problem.table
     generator = torch.Generator(problem.device).manual_seed(seed)
@@ -58,15 +62,37 @@ def solve_adam(problem: FitProblem, config: AdamConfig, seed: int, recorder: Rec
     optimiser = torch.optim.Adam(values.all, lr=config.rate)
     for _ in range(config.n_steps):
         batch = table.sample(config.n_voxels, generator)
-        now = values.estimate(config.scale_bound)
-        prediction = predict(
-            problem.prior.decoder, batch, table.slices, now.latent, now.poses, config.psf, generator
-        )
-        minus_psnr = psnr_loss(prediction.intensity, batch.intensity)
-        loss = minus_psnr + values.penalty(config)
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        mse = add_mse_gradient(problem, values, batch, config, generator, recorder.cancel)
+        # L_PSNR = 10 log10(mse), hence dL_PSNR = 10 / (ln 10 mse) dmse
+        for value in values.all:
+            if value.grad is not None:
+                value.grad *= 10.0 / (math.log(10.0) * (mse + TINY_MSE))
+        penalty = values.penalty(config)
+        penalty.backward()
         optimiser.step()
-        recorder.record(float(loss.detach()), 10.0 ** (float(minus_psnr.detach()) / 10.0))
+        loss = 10.0 * math.log10(mse + TINY_MSE) + float(penalty.detach())
+        recorder.record(loss, mse)
     with torch.no_grad():
         return values.estimate(config.scale_bound)
+
+
+def add_mse_gradient(
+    problem: FitProblem,
+    values: PaperUnknowns,
+    batch: VoxelBatch,
+    config: AdamConfig,
+    generator: torch.Generator,
+    cancel: CancelToken,
+) -> float:
+    """The batch's mean squared error; adds its gradient, part by part, to that of `values`."""
+    decoder, slices = problem.prior.decoder, problem.table.slices
+    mse = 0.0
+    for part in batch.split(VOXELS_PER_PART):
+        cancel.check()
+        now = values.estimate(config.scale_bound)
+        prediction = predict(decoder, part, slices, now.latent, now.poses, config.psf, generator)
+        share = (prediction.intensity - part.intensity).square().sum() / len(batch)
+        share.backward()
+        mse += float(share.detach())
+    return mse

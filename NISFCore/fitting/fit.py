@@ -1,20 +1,29 @@
 """`fit_study`: one study and a prior in, a `FitResult` out."""
 
 import copy
+import math
 import time
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from NISFCore.config import to_json_object
 from NISFCore.data.canonical import canonical_frame_of
-from NISFCore.data.study import CineSlice, CineStudy
+from NISFCore.data.study import MIN_FRAME_PIXELS, CineSlice, CineStudy
 from NISFCore.errors import StudyError
 from NISFCore.fitting.adam import solve_adam
 from NISFCore.fitting.config import DEFAULT, AdamConfig, FitConfig
 from NISFCore.fitting.gauss_newton import solve_gauss_newton
-from NISFCore.fitting.problem import Estimate, FitProblem, Recorder, fitted_parameters, frozen
+from NISFCore.fitting.problem import (
+    VOXELS_PER_PART,
+    Estimate,
+    FitProblem,
+    Recorder,
+    fitted_parameters,
+    frozen,
+)
 from NISFCore.fitting.result import FitResult
 from NISFCore.geometry.frame import CanonicalFrame
 from NISFCore.geometry.planes import pixel_centres_ras
@@ -22,7 +31,6 @@ from NISFCore.geometry.spaces import apply_affine
 from NISFCore.model.config import HeartRegion
 from NISFCore.model.device import resolve_device
 from NISFCore.model.forward_model import predict
-from NISFCore.model.losses import psnr_loss
 from NISFCore.model.prior import Prior
 from NISFCore.model.psf import PsfConfig
 from NISFCore.model.voxels import MIN_REGION_PIXELS, inside_region, voxel_table
@@ -49,20 +57,22 @@ def fit_study(
 
     Raises:
         StudyError: if the planes give no frame or no slice shows the heart region.
-        Cancelled: within one solver step of the request.
+        Cancelled: at the latest when the voxels now in the decoder are through.
     """
     began = time.monotonic()
+    progress, cancel = progress or SilentProgress(), cancel or CancelToken()
     device = resolve_device(device)
     frame = canonical_frame_of(study)
     study = cropped_to_region(study, frame, prior.info.decoder.region)
     table = voxel_table(study, frame, prior.info.decoder.region).to(device)
     problem = FitProblem(_on_device(prior, device), table, device)
-    recorder = _recorder(config, progress or SilentProgress(), cancel or CancelToken())
+    recorder = _recorder(config, progress, cancel)
+    cancel.check()
     prepared = time.monotonic()
     with frozen(problem.prior):
         estimate = _solve(problem, config, recorder)
     psf = config.gauss_newton.psf if config.gauss_newton else _adam(config).psf
-    figures = {"psnr_db": reconstruction_psnr_db(problem, estimate, psf)}
+    figures = {"psnr_db": reconstruction_psnr_db(problem, estimate, psf, cancel)}
     parameters = fitted_parameters(estimate, study, frame, table)
     finished = time.monotonic()
     return FitResult(
@@ -96,16 +106,22 @@ def cropped_to_region(study: CineStudy, frame: CanonicalFrame, region: HeartRegi
     return replace(study, slices=kept, warnings=warnings)
 
 
-def reconstruction_psnr_db(problem: FitProblem, estimate: Estimate, psf: PsfConfig) -> float:
+def reconstruction_psnr_db(
+    problem: FitProblem, estimate: Estimate, psf: PsfConfig, cancel: CancelToken | None = None
+) -> float:
     """PSNR (peak 1) of the predicted voxels in the heart region, all slices and phases."""
     generator = torch.Generator(problem.device).manual_seed(1)
     table, decoder = problem.table, problem.prior.decoder
-    batch = table.sample(N_PSNR_VOXELS, generator)
-    with torch.inference_mode():
-        predicted = predict(
-            decoder, batch, table.slices, estimate.latent, estimate.poses, psf, generator
-        )
-    return -float(psnr_loss(predicted.intensity, batch.intensity))
+    squares = 0.0
+    for part in table.sample(N_PSNR_VOXELS, generator).split(VOXELS_PER_PART):
+        if cancel is not None:
+            cancel.check()
+        with torch.inference_mode():
+            predicted = predict(
+                decoder, part, table.slices, estimate.latent, estimate.poses, psf, generator
+            )
+            squares += float((predicted.intensity - part.intensity).square().sum())
+    return -10.0 * math.log10(max(squares / N_PSNR_VOXELS, 1e-12))
 
 
 def _on_device(prior: Prior, device: str) -> Prior:
@@ -137,9 +153,16 @@ def _cropped(s: CineSlice, frame: CanonicalFrame, region: HeartRegion) -> CineSl
     inside = inside_region(points, region)
     if inside.sum() < MIN_REGION_PIXELS:
         return None
-    first, last = [], []
-    for axis in (1, 0):
-        hits = np.flatnonzero(inside.any(axis=axis))
-        first.append(max(0, int(hits[0]) - CROP_MARGIN_PIXELS))
-        last.append(min(s.shape[1 - axis], int(hits[-1]) + 1 + CROP_MARGIN_PIXELS))
-    return s.cropped((first[0], first[1]), (last[0] - first[0], last[1] - first[1]))
+    row, rows = _window(inside.any(axis=1))
+    column, cols = _window(inside.any(axis=0))
+    return s.cropped((row, column), (rows, cols))
+
+
+def _window(hit: npt.NDArray[np.bool_]) -> tuple[int, int]:
+    """First index and length of the part of an axis that holds all hits, with a margin."""
+    hits = np.flatnonzero(hit)
+    first, last = int(hits[0]) - CROP_MARGIN_PIXELS, int(hits[-1]) + 1 + CROP_MARGIN_PIXELS
+    # a slice that shows the region only at its edge still needs its smallest size
+    first = max(0, min(first, len(hit) - MIN_FRAME_PIXELS))
+    last = min(len(hit), max(last, first + MIN_FRAME_PIXELS))
+    return first, last - first

@@ -13,13 +13,13 @@ Rotations are updated from the left, R <- exp(dw) R. The latent is whitened, h =
 A A^T the cohort's covariance, so that u has a unit prior.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
 
 from NISFCore.fitting.config import GaussNewtonConfig, MotionPrior
-from NISFCore.fitting.problem import Estimate, FitProblem, Recorder
+from NISFCore.fitting.problem import VOXELS_PER_PART, Estimate, FitProblem, Recorder
 from NISFCore.geometry.rigid import rotvec_from_rotation
 from NISFCore.model.forward_model import SamplePoints, sample_points
 from NISFCore.model.motion_correction import Poses, rotation_from_rotvec
@@ -48,7 +48,7 @@ def solve_gauss_newton(
     """Solve for latent, global pose, slice motion and scales from intensities.
 
     Raises:
-        Cancelled: between two steps.
+        Cancelled: between two parts of a step.
     """
     prior, table = problem.prior, problem.table
     n_slices = len(table.slices)
@@ -62,7 +62,11 @@ def solve_gauss_newton(
     for n_voxels in config.voxels:
         batch = table.sample(n_voxels, generator)
         estimate = Estimate((mean + A @ u)[None], poses)
-        linear = linearise(problem, estimate, A, batch, config, generator)
+        parts = []
+        for part in batch.split(VOXELS_PER_PART):
+            recorder.cancel.check()
+            parts.append(linearise(problem, estimate, A, part, config, generator))
+        linear = joined(parts)
         step, cost = damped_step(linear, unknowns(u, poses), precision, damping, config)
         u, poses = apply_step(u, poses, step)
         damping = max(config.last_damping, damping * config.damping_factor)
@@ -123,6 +127,13 @@ def linearise(
     jacobian = torch.cat([dI_dh @ A, pose_columns], dim=1)
     noise_sd = noise.detach().view(-1, k) @ points.weights
     return Linearisation(batch.intensity - predicted, jacobian, noise_sd)
+
+
+def joined(parts: list[Linearisation]) -> Linearisation:
+    """The linearisation of all voxels from that of each part."""
+    return Linearisation(
+        *(torch.cat([vars(p)[f.name] for p in parts]) for f in fields(Linearisation))
+    )
 
 
 def damped_step(

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from NISFCore.data.study import CineStudy
+from NISFCore.errors import StudyError
 from NISFCore.fitting.result import FitStep, FittedParameters, SliceMotion
 from NISFCore.geometry.frame import CanonicalFrame
 from NISFCore.geometry.planes import pixel_centres_ras
@@ -26,6 +27,9 @@ from NISFCore.model.motion_correction import Poses
 from NISFCore.model.prior import Prior
 from NISFCore.model.voxels import VoxelTable
 from NISFCore.progress import CancelToken, ProgressEvent, ProgressReporter
+
+VOXELS_PER_PART = 2048
+"""Voxels that go through the decoder at once: a cancel waits for one part, not for a whole step."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +79,14 @@ class Recorder:
 def fitted_parameters(
     estimate: Estimate, study: CineStudy, frame: CanonicalFrame, table: VoxelTable
 ) -> FittedParameters:
-    """Convert to RAS and fix the gauge: the mean slice motion is zero, the rest is global pose."""
+    """Convert to RAS and fix the gauge: the mean slice motion is zero, the rest is global pose.
+
+    Raises:
+        StudyError: if the solver left the finite numbers.
+    """
     poses = estimate.poses
+    if not all(bool(v.isfinite().all()) for v in (estimate.latent, *vars(poses).values())):
+        raise StudyError("the fit found no finite answer; look at the images with `nisf inspect`")
     motions = _motions_ras(poses, study, frame)
     common = _common_motion(motions, study, table)
     centred = [common @ motion for motion in motions]

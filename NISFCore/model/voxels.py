@@ -4,7 +4,7 @@ Only voxels inside the decoder's `HeartRegion` are kept. Each slice's intensitie
 the 99th percentile of that region and divided by it (paper section 3.1).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,6 +51,16 @@ class VoxelBatch:
     intensity: Tensor
     label: Tensor
     has_label: Tensor
+
+    def __len__(self) -> int:
+        return int(self.slice_index.shape[0])
+
+    def split(self, n: int) -> Iterator["VoxelBatch"]:
+        """Parts of at most `n` voxels, in order: bounds memory and the time between two checks
+        for a cancel."""
+        parts = {name: value.split(n) for name, value in vars(self).items()}
+        for values in zip(*parts.values(), strict=True):
+            yield VoxelBatch(**dict(zip(parts, values, strict=True)))
 
 
 @dataclass(frozen=True)
