@@ -11,8 +11,9 @@ from itertools import product
 import numpy as np
 import numpy.typing as npt
 
+from NISFCore.analysis.fitted import HeartTruth, true_labels
 from NISFCore.analysis.metrics import DiceCounts
-from NISFCore.analysis.rendering import evaluate_points, render_phases, slab_samples_ras
+from NISFCore.analysis.rendering import grid_chunks_ras, render_phases
 from NISFCore.analysis.volumes import VolumeCurve, label_volumes_ml
 from NISFCore.geometry.field import HeartBox, HeartField
 from NISFCore.geometry.grids import Grid
@@ -39,7 +40,7 @@ class DenseComparison:
 
 def compare_dense(
     estimate: HeartField,
-    truth: HeartField,
+    truth: HeartTruth,
     truth_from_estimate: Affine,
     cycle_fractions: npt.NDArray[np.float64],
     spacing_mm: float,
@@ -91,16 +92,15 @@ def box_corners_ras(box: HeartBox) -> Points:
 
 
 def _labels_through(
-    field: HeartField,
-    field_from_grid: Affine,
+    truth: HeartTruth,
+    truth_from_grid: Affine,
     grid: Grid,
     cycle_fraction: float,
     cancel: CancelToken | None,
 ) -> npt.NDArray[np.uint8]:
-    """Labels of `field` at the grid's samples moved by a rigid map, `(n_k, n_j, n_i)`."""
-    slabs = (slab_samples_ras(grid, k, jitter=True) for k in range(grid.shape[0]))
+    """True labels at the grid's samples moved by a rigid map, `(n_k, n_j, n_i)`."""
     labels = [
-        evaluate_points(field, apply_affine(field_from_grid, slab), cycle_fraction, cancel).labels
-        for slab in slabs
+        true_labels(truth, apply_affine(truth_from_grid, points), cycle_fraction, cancel)
+        for points in grid_chunks_ras(grid, jitter=True)
     ]
     return np.concatenate(labels).reshape(grid.shape)

@@ -27,6 +27,7 @@ from NISFCore.analysis.fitted import (
     HeartTruth,
     corrected_ras_from_ijk,
     normalised_frames,
+    true_labels,
 )
 from NISFCore.analysis.intersections import (
     LabelSampler,
@@ -39,6 +40,7 @@ from NISFCore.analysis.intersections import (
     study_labels,
 )
 from NISFCore.analysis.metrics import (
+    SSIM_WINDOW,
     DiceCounts,
     MotionErrors,
     common_rigid,
@@ -48,7 +50,7 @@ from NISFCore.analysis.metrics import (
 )
 from NISFCore.analysis.rendering import (
     RenderedPlane,
-    evaluate_points,
+    inside_box,
     render_plane,
     uniform_cycle_fractions,
 )
@@ -196,8 +198,9 @@ class _PlaneFigures:
         self._squares += float((error**2).sum())
         self._n_pixels += error.size
         self.slice_psnr_db.append(_psnr_db(float((error**2).mean())))
+        crop = _bounding_rectangle(inside)
         pairs = zip(predicted, frames, strict=True)
-        self._ssim.extend(ssim(p, f, inside) for p, f in pairs)
+        self._ssim.extend(ssim(p[crop], f[crop], inside[crop]) for p, f in pairs)
 
     @property
     def psnr_db(self) -> float | None:
@@ -207,6 +210,16 @@ class _PlaneFigures:
     def ssim(self) -> float | None:
         finite = [value for value in self._ssim if np.isfinite(value)]
         return float(np.mean(finite)) if finite else None
+
+
+def _bounding_rectangle(mask: npt.NDArray[np.bool_]) -> tuple[slice, slice]:
+    """The smallest part of an image `(rows, cols)` that holds the mask and an SSIM window."""
+    ends = []
+    for axis, n in ((1, mask.shape[0]), (0, mask.shape[1])):
+        used = np.flatnonzero(mask.any(axis=axis))
+        low = max(0, min(int(used[0]), n - SSIM_WINDOW))
+        ends.append(slice(low, max(int(used[-1]) + 1, low + SSIM_WINDOW)))
+    return ends[0], ends[1]
 
 
 def _psnr_db(mse: float) -> float:
@@ -242,12 +255,11 @@ def _count_labels(
 ) -> None:
     if truth is not None:
         figures.has_labels = True
-        points = apply_affine(
-            truth.true_from_scanned_ras(cine.name), pixel_centres_ras(cine.ras_from_ijk, cine.shape)
-        )
+        motion = truth.true_from_scanned_ras(cine.name)
+        points = apply_affine(motion, pixel_centres_ras(cine.ras_from_ijk, cine.shape))
+        either = plane.inside | inside_box(truth.box, points)  # elsewhere both are background
         for labels, t in zip(plane.labels, cine.cycle_fractions, strict=True):
-            true = evaluate_points(truth, points.reshape(-1, 3), float(t), cancel).labels
-            figures.dice.add(labels, true.reshape(cine.shape))
+            figures.dice.add(labels[either], true_labels(truth, points[either], float(t), cancel))
     elif cine.labels is not None and cine.labels.annotated.any():
         figures.has_labels = True
         annotated = cine.labels.annotated
@@ -313,9 +325,7 @@ def _label_sampler(fitted: FittedStudy, truth: HeartTruth | None) -> LabelSample
     motions = [truth.true_from_scanned_ras(cine.name) for cine in fitted.study.slices]
 
     def labels_of(index: int, points_ras: Points, cycle_fraction: float) -> npt.NDArray[np.uint8]:
-        return evaluate_points(
-            truth, apply_affine(motions[index], points_ras), cycle_fraction
-        ).labels
+        return true_labels(truth, apply_affine(motions[index], points_ras), cycle_fraction)
 
     return labels_of
 

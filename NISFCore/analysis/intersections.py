@@ -198,19 +198,30 @@ def intersection_dice(
     A pair's Dice is the mean over the labels that occur on its line, each counted over all times
     at which both slices have labels.
     """
-    return PairStatistics.of([_pair_dice(c, labels_of, cycle_fractions) for c in found])
-
-
-def _pair_dice(
-    crossing: Crossing, labels_of: LabelSampler, cycle_fractions: npt.NDArray[np.float64]
-) -> float:
-    counts = DiceCounts()
+    counts = [DiceCounts() for _ in found]
     for t in cycle_fractions:
-        a = labels_of(crossing.a, crossing.a_points_ras, float(t))
-        b = labels_of(crossing.b, crossing.b_points_ras, float(t))
-        if a is not None and b is not None:
-            counts.add(a, b)
-    return counts.mean()
+        sides = [(c.a, c.a_points_ras) for c in found] + [(c.b, c.b_points_ras) for c in found]
+        labels = _labels_of_all(sides, labels_of, float(t))
+        for count, a, b in zip(counts, labels[: len(found)], labels[len(found) :], strict=True):
+            if a is not None and b is not None:
+                count.add(a, b)
+    return PairStatistics.of([count.mean() for count in counts])
+
+
+def _labels_of_all(
+    sides: Sequence[tuple[int, Points]], labels_of: LabelSampler, cycle_fraction: float
+) -> list[npt.NDArray[np.uint8] | None]:
+    """Labels of each (slice, points), with one call per slice for all its points."""
+    labels: list[npt.NDArray[np.uint8] | None] = [None] * len(sides)
+    for index in {index for index, _ in sides}:
+        entries = [k for k, (of, _) in enumerate(sides) if of == index]
+        points = [sides[k][1] for k in entries]
+        found = labels_of(index, np.concatenate(points), cycle_fraction)
+        if found is not None:
+            ends = np.cumsum([len(p) for p in points])[:-1]
+            for k, part in zip(entries, np.split(found, ends), strict=True):
+                labels[k] = part
+    return labels
 
 
 def study_labels(study: CineStudy) -> LabelSampler:

@@ -121,6 +121,14 @@ def slab_samples_ras(grid: Grid, k: int, jitter: bool) -> Points:
     return points + apply_direction(grid.ras_from_ijk, offsets_ijk)
 
 
+def grid_chunks_ras(grid: Grid, jitter: bool) -> Iterator[Points]:
+    """The samples of all voxels in order, as few slabs at a time as make about one chunk."""
+    n_slabs = max(1, POINTS_PER_CHUNK // (grid.shape[1] * grid.shape[2]))
+    for first in range(0, grid.shape[0], n_slabs):
+        slabs = range(first, min(first + n_slabs, grid.shape[0]))
+        yield np.concatenate([slab_samples_ras(grid, k, jitter) for k in slabs])
+
+
 def render_grid(
     field: HeartField,
     grid: Grid,
@@ -129,14 +137,18 @@ def render_grid(
     jitter: bool = False,
 ) -> RenderedPhase:
     """Render one phase on a grid (see `slab_samples_ras` for `jitter`)."""
-    slabs = [
-        evaluate_points(field, slab_samples_ras(grid, k, jitter), cycle_fraction, cancel)
-        for k in range(grid.shape[0])
-    ]
+    intensity = np.zeros(grid.n_voxels, dtype=np.float32)
+    probabilities = np.zeros((grid.n_voxels, N_LABELS), dtype=np.float32)
+    start = 0
+    for points in grid_chunks_ras(grid, jitter):
+        chunk = slice(start, start + len(points))
+        samples = evaluate_points(field, points, cycle_fraction, cancel)
+        intensity[chunk], probabilities[chunk] = samples.intensity, samples.label_probabilities
+        start += len(points)
     return RenderedPhase(
         float(cycle_fraction),
-        np.concatenate([s.intensity for s in slabs]).reshape(grid.shape),
-        np.concatenate([s.label_probabilities for s in slabs]).reshape(*grid.shape, N_LABELS),
+        intensity.reshape(grid.shape),
+        probabilities.reshape(*grid.shape, N_LABELS),
     )
 
 
@@ -168,11 +180,14 @@ def render_plane(
     With the scanned `ras_from_ijk` of a slice this shows the heart where the scanner says that
     the slice is; with the corrected one, where the fit found it to be.
     """
-    points = pixel_centres_ras(ras_from_ijk, shape).reshape(-1, 3)
-    phases = [evaluate_points(field, points, float(t), cancel) for t in cycle_fractions]
-    return RenderedPlane(
-        np.asarray(cycle_fractions, dtype=np.float64),
-        np.stack([p.intensity for p in phases]).reshape(-1, *shape),
-        np.stack([p.label_probabilities for p in phases]).reshape(-1, *shape, N_LABELS),
-        inside_box(field.box, points).reshape(shape),
-    )
+    points = pixel_centres_ras(ras_from_ijk, shape)
+    inside = inside_box(field.box, points)
+    intensity = np.zeros((len(cycle_fractions), *shape), dtype=np.float32)
+    probabilities = np.zeros((*intensity.shape, N_LABELS), dtype=np.float32)
+    probabilities[..., Label.BACKGROUND] = 1
+    for phase, t in enumerate(cycle_fractions):
+        samples = evaluate_points(field, points[inside], float(t), cancel)
+        intensity[phase, inside] = samples.intensity
+        probabilities[phase, inside] = samples.label_probabilities
+    times = np.asarray(cycle_fractions, dtype=np.float64)
+    return RenderedPlane(times, intensity, probabilities, inside)

@@ -166,6 +166,9 @@ class TrueHeart(EllipsoidHeart):
 
     motions: Mapping[str, Affine] = dataclasses.field(default_factory=dict)
 
+    def labels(self, points_ras: Points, cycle_fraction: float) -> npt.NDArray[np.uint8]:
+        return self.evaluate(points_ras, cycle_fraction).labels
+
     def true_from_scanned_ras(self, name: str) -> Affine:
         return self.motions[name]
 
