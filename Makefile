@@ -38,7 +38,7 @@ lint: $(INSTALLED)
 prior: $(INSTALLED)
 	$(BIN)/nisf simulate $(PRIOR_COHORT) --subjects $(N_PRIOR_SUBJECTS) --seed 1000 \
 	  --preset cohort --format nifti --workers $(N_PROCESSES)
-	$(BIN)/nisf train $(PRIOR_COHORT) --out $(PRIOR)
+	$(BIN)/nisf train $(PRIOR_COHORT) --out $(PRIOR) --overwrite
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info demo-output

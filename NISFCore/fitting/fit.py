@@ -153,16 +153,16 @@ def _cropped(s: CineSlice, frame: CanonicalFrame, region: HeartRegion) -> CineSl
     inside = inside_region(points, region)
     if inside.sum() < MIN_REGION_PIXELS:
         return None
-    row, rows = _window(inside.any(axis=1))
-    column, cols = _window(inside.any(axis=0))
+    row, rows = _window(np.flatnonzero(inside.any(axis=1)), s.shape[0])
+    column, cols = _window(np.flatnonzero(inside.any(axis=0)), s.shape[1])
     return s.cropped((row, column), (rows, cols))
 
 
-def _window(hit: npt.NDArray[np.bool_]) -> tuple[int, int]:
-    """First index and length of the part of an axis that holds all hits, with a margin."""
-    hits = np.flatnonzero(hit)
+def _window(hits: npt.NDArray[np.intp], n: int) -> tuple[int, int]:
+    """First index and length of the part of an axis of `n` pixels that holds all hits, with a
+    margin."""
     first, last = int(hits[0]) - CROP_MARGIN_PIXELS, int(hits[-1]) + 1 + CROP_MARGIN_PIXELS
     # a slice that shows the region only at its edge still needs its smallest size
-    first = max(0, min(first, len(hit) - MIN_FRAME_PIXELS))
-    last = min(len(hit), max(last, first + MIN_FRAME_PIXELS))
+    first = max(0, min(first, n - MIN_FRAME_PIXELS))
+    last = min(n, max(last, first + MIN_FRAME_PIXELS))
     return first, last - first

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from NISFCore.config import to_json_object
+from NISFCore.errors import Cancelled
 from NISFCore.model.decoder import Decoder
 from NISFCore.model.forward_model import Prediction, predict
 from NISFCore.model.losses import dice_loss, label_cross_entropy, noise_loss, psnr_loss
@@ -26,7 +27,7 @@ from NISFCore.model.psf import NO_PSF
 from NISFCore.model.voxels import VoxelBatch, VoxelTable
 from NISFCore.progress import CancelToken, ProgressEvent, ProgressReporter, SilentProgress
 from NISFCore.training.config import TrainingConfig
-from NISFCore.training.parallel import average_gradients, process_rank, world_size
+from NISFCore.training.parallel import any_process, average_gradients, process_rank, world_size
 from NISFCore.training.validation import validate
 
 LATENT_START_VARIANCE = 1e-4  # paper: H ~ N(0, 1e-4)
@@ -77,6 +78,10 @@ class TrainingState:
     cohort: CohortParameters
     optimiser: torch.optim.Adam
     generator: torch.Generator
+
+    @property
+    def device(self) -> torch.device:
+        return self.cohort.latents.device
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -139,10 +144,10 @@ def train(
     began, log_every = time.monotonic(), max(1, config.n_steps // 100)
     base_rates = [config.weight_rate, config.latent_rate, config.motion_rate]
     while state.step < config.n_steps:
-        if cancel.is_cancelled:
+        if any_process(cancel.is_cancelled, state.device):
             if on_checkpoint is not None:
                 on_checkpoint(state)
-            cancel.check()
+            raise Cancelled(f"training cancelled by the user after step {state.step}")
         set_schedule(state, config, base_rates)
         batch = table.sample(config.voxels_per_step, state.generator)
         prediction = _predict(table, batch, state, config)
@@ -156,7 +161,8 @@ def train(
         if state.step % log_every == 0:
             figures = {"step": state.step, "loss": float(loss.detach()), "psnr_db": float(psnr_db)}
         if validation_table is not None and state.step % config.validate_every == 0:
-            figures |= {"step": state.step} | _validation_figures(state, validation_table)
+            figures |= {"step": state.step}
+            figures |= _validation_figures(state, validation_table, cancel)
         if figures:
             seconds = time.monotonic() - began
             _report(figures, seconds, config, progress, on_log)
@@ -248,9 +254,14 @@ def _noisy(latents: Tensor, sd: float, generator: torch.Generator) -> Tensor:
     return latents + sd * noise
 
 
-def _validation_figures(state: TrainingState, table: VoxelTable) -> dict[str, float]:
+def _validation_figures(
+    state: TrainingState, table: VoxelTable, cancel: CancelToken
+) -> dict[str, float]:
     start = state.cohort.latents.detach().mean(0)
-    figures = validate(state.decoder, table, start)
+    try:
+        figures = validate(state.decoder, table, start, cancel)
+    except Cancelled:  # the loop sees it too, and leaves a checkpoint
+        return {}
     return {f"validation_{key}": value for key, value in figures.items()}
 
 

@@ -14,6 +14,8 @@ def process_group(device: str) -> Iterator[None]:
     if "WORLD_SIZE" not in os.environ or int(os.environ["WORLD_SIZE"]) < 2:
         yield
         return
+    if device.startswith("cuda"):
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))  # "cuda" is then this one
     dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
     try:
         yield
@@ -41,3 +43,23 @@ def average_gradients(optimiser: torch.optim.Optimizer) -> None:
                 parameter.grad = torch.zeros_like(parameter)
             dist.all_reduce(parameter.grad)
             parameter.grad /= n
+
+
+def any_process(flag: bool, device: torch.device) -> bool:
+    """Whether the flag is set on any process; a call of all processes. A process that stopped
+    alone would leave the others waiting for it."""
+    if world_size() == 1:
+        return flag
+    value = torch.tensor([float(flag)], device=device)
+    dist.all_reduce(value)
+    return bool(value.item() > 0)
+
+
+def gathered(value: torch.Tensor, device: torch.device) -> list[torch.Tensor]:
+    """A tensor of every process, in order of their ranks, on the CPU; a call of all processes."""
+    if world_size() == 1:
+        return [value.cpu()]
+    own = value.to(device)
+    values = [torch.empty_like(own) for _ in range(world_size())]
+    dist.all_gather(values, own)
+    return [v.cpu() for v in values]

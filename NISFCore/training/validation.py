@@ -12,17 +12,26 @@ from NISFCore.model.losses import psnr_loss
 from NISFCore.model.motion_correction import Poses
 from NISFCore.model.psf import NO_PSF
 from NISFCore.model.voxels import VoxelTable
+from NISFCore.progress import CancelToken
 
 N_STEPS = 150
 N_VOXELS = 4096
 N_TEST_VOXELS = 50_000
 
 
-def validate(decoder: Decoder, table: VoxelTable, latent_start: Tensor) -> dict[str, float]:
+def validate(
+    decoder: Decoder,
+    table: VoxelTable,
+    latent_start: Tensor,
+    cancel: CancelToken | None = None,
+) -> dict[str, float]:
     """Solve for the subjects of `table` with Adam and measure. Deterministic.
 
     Returns:
         `psnr_db` (peak 1) and `dice_<label>` in plane, over all unseen subjects.
+
+    Raises:
+        Cancelled: between two steps.
     """
     device = table.position_mm.device
     generator = torch.Generator(device).manual_seed(0)
@@ -40,6 +49,8 @@ def validate(decoder: Decoder, table: VoxelTable, latent_start: Tensor) -> dict[
     for value in pose_values:
         value.requires_grad_(True)
     for step in range(N_STEPS):
+        if cancel is not None:
+            cancel.check()
         for group, rate in zip(optimiser.param_groups, (2e-2, 5e-3, 0.2), strict=True):
             group["lr"] = rate * (1 - step / N_STEPS)
         batch = table.sample(N_VOXELS, generator)
