@@ -1,38 +1,58 @@
 """The `nisf` program: one dataclass per command; each `run` calls the library and shows its answer.
 
-Exit codes: 0 done, 2 wrong input or settings (one clear message), 130 cancelled.
+Exit codes: 0 done, 2 wrong input or settings (one clear message), 130 cancelled. Answers go to
+standard output, bars and messages to standard error; with `--progress json` everything is one JSON
+object per line on standard output.
+
+The libraries behind a command (torch, VTK, ...) take seconds to load, so each `run` imports what
+it needs: help, and mistakes on the command line, are answered at once.
 """
 
-import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict
 
 import tyro
-from rich.console import Console
-from tyro.conf import Positional, arg, subcommand
+from rich.console import RenderableType
+from tyro.conf import Positional, UseAppendAction, arg, subcommand
 
-from NISFCore import workflows
-from NISFCore.analysis.contact_sheet import write_contact_sheet
-from NISFCore.analysis.inspect import inspect_study, inspect_table
+from NISFCore._version import __version__
 from NISFCore.console import (
     ProgressStyle,
     cancel_on_signal,
+    command_line,
     evaluation_table,
     fit_table,
+    inspect_notes,
+    print_error,
+    print_json,
+    print_json_line,
     progress_reporter,
+    show,
+    tolerate_any_encoding,
 )
 from NISFCore.errors import Cancelled, NISFError
 from NISFCore.export.settings import ExportSettings, parse_formats
-from NISFCore.model.prior import load_prior
-from NISFCore.phantom.cohort import CohortSettings, StudyFormat, simulate_cohort
-from NISFCore.training.run import train_prior
+from NISFCore.progress import CancelToken, ProgressReporter
 from NISFCore.views import CARDIAC_VIEWS, View
-from NISFCore.workflows import StudyInput
 
-EXIT_ERROR, EXIT_CANCELLED = 2, 130
+if TYPE_CHECKING:
+    from NISFCore.workflows import StudyInput
+
+EXIT_DONE, EXIT_ERROR, EXIT_CANCELLED = 0, 2, 130
 Device = Literal["auto", "cpu", "cuda"]
+OptionalPath = Annotated[Path | None, arg(metavar="PATH")]
+OptionalText = Annotated[str | None, arg(metavar="TEXT")]
+
+
+class Supervision(TypedDict):
+    """The arguments by which every long job is watched and stopped."""
+
+    progress: ProgressReporter
+    cancel: CancelToken
 
 
 @dataclass(frozen=True)
@@ -42,12 +62,26 @@ class Job:
     Attributes:
         progress: bars, one JSON object per line on standard output, or nothing.
         cancel_file: the job stops within a second once this file exists.
-        overwrite: replace an output folder that holds something.
     """
 
     progress: ProgressStyle = "console"
-    cancel_file: Path | None = None
-    overwrite: bool = False
+    cancel_file: OptionalPath = None
+
+    @contextmanager
+    def supervised(self) -> Iterator[Supervision]:
+        """Show progress, and cancel by signal or file, while the block runs."""
+        with (
+            progress_reporter(self.progress) as progress,
+            cancel_on_signal(self.cancel_file) as cancel,
+        ):
+            yield {"progress": progress, "cancel": cancel}
+
+    def answer(self, values: dict[str, Any], *shown: RenderableType) -> None:
+        """The job's last words: `values` for programs, or what is `shown` to people."""
+        if self.progress == "json":
+            print_json_line({"event": "result", **values})
+        else:
+            show(*shown)
 
 
 @dataclass(frozen=True)
@@ -56,17 +90,19 @@ class Reading:
 
     Attributes:
         views: views to use.
-        view: correct a view, as NAME=VIEW, NAME a series number or file stem (repeatable).
+        view: correct a view, NAME being a series number or file stem (may be given repeatedly).
         select: which examination, where the input holds several.
     """
 
     views: tuple[View, ...] = CARDIAC_VIEWS
-    view: Annotated[tuple[str, ...], arg(metavar="NAME=VIEW ...")] = ()
-    select: str | None = None
+    view: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="NAME=VIEW")] = ()
+    select: OptionalText = None
 
-    def of(self, path: Path) -> StudyInput:
+    def of(self, path: Path) -> "StudyInput":
+        from NISFCore import workflows
+
         overrides = workflows.view_overrides(self.view)
-        return StudyInput(path, overrides, self.select, self.views)
+        return workflows.StudyInput(path, overrides, self.select, self.views)
 
 
 @dataclass(frozen=True)
@@ -91,15 +127,16 @@ class Simulate:
     job: Annotated[Job, arg(name="")] = Job()
 
     def run(self) -> None:
+        from NISFCore.phantom.cohort import CohortSettings, StudyFormat, simulate_cohort
+
+        kind = StudyFormat(self.format)
         settings = CohortSettings(
-            n_subjects=self.subjects,
-            seed=self.seed,
-            preset=self.preset,
-            format=StudyFormat(self.format),
-            n_workers=self.workers,
+            self.subjects, self.seed, self.preset, kind, n_workers=self.workers
         )
-        with progress_reporter(self.job.progress) as progress, _token(self.job) as cancel:
-            simulate_cohort(self.out, settings, progress, cancel)
+        with self.job.supervised() as supervision:
+            folders = simulate_cohort(self.out, settings, **supervision)
+        values = {"folder": str(self.out), "subjects": [f.name for f in folders]}
+        self.job.answer(values, f"{len(folders)} subject(s) in {self.out}")
 
 
 @dataclass(frozen=True)
@@ -109,25 +146,25 @@ class Inspect:
     Attributes:
         input: a folder, zip or file of DICOM or NIfTI.
         json: print JSON instead of a table.
-        contact_sheet: where the picture of all slices goes.
+        contact_sheet: where the picture of all slices goes; None for no picture.
     """
 
     input: Positional[Path]
     json: bool = False
-    contact_sheet: Path = Path("contact-sheet.png")
+    contact_sheet: Path | None = Path("contact-sheet.png")
     reading: Annotated[Reading, arg(name="")] = Reading()
 
     def run(self) -> None:
+        from NISFCore.analysis import contact_sheet, inspect
+
         study = self.reading.of(self.input).read()
-        write_contact_sheet(study, self.contact_sheet)
-        if self.json:
-            _print_json(inspect_study(study) | {"contact_sheet": str(self.contact_sheet)})
-            return
-        console = Console()
-        console.print(inspect_table(study))
-        for warning in study.warnings:
-            console.print(f"! {warning}", markup=False)
-        console.print(f"contact sheet: {self.contact_sheet}", markup=False)
+        found = inspect.inspect_study(study)
+        if not self.json:
+            show(inspect.inspect_table(study), *inspect_notes(found))
+        if self.contact_sheet is not None:
+            contact_sheet.write_contact_sheet(study, self.contact_sheet)
+            found["contact_sheet"] = str(self.contact_sheet)
+        print_json(found) if self.json else show(f"contact sheet: {self.contact_sheet}")
 
 
 @dataclass(frozen=True)
@@ -136,34 +173,32 @@ class Train:
 
     Attributes:
         cohort: a folder with one folder per subject.
-        out: the prior file; checkpoint and log are written beside it.
+        out: the prior file, NAME.safetensors; checkpoint and log are written beside it.
         config: default, paper, or a JSON file of settings.
-        name: shown to users of the prior.
-        device: cpu or cuda.
-        resume: continue from the checkpoint of a killed training.
+        name: shown to users of the prior; by default that of the file.
+        device: auto takes CUDA where it works.
+        resume: continue from the checkpoint of a killed training, if there is one.
+        overwrite: replace a prior that exists.
     """
 
     cohort: Positional[Path]
     out: Path
     config: str = "default"
-    name: str | None = None
+    name: OptionalText = None
     device: Device = "auto"
     resume: bool = False
+    overwrite: bool = False
     job: Annotated[Job, arg(name="")] = Job()
 
     def run(self) -> None:
+        from NISFCore import workflows
+        from NISFCore.training.run import train_prior
+
         config = workflows.training_config(self.config)
-        with progress_reporter(self.job.progress) as progress, _token(self.job) as cancel:
-            train_prior(
-                self.cohort,
-                self.out,
-                config,
-                name=self.name,
-                device=self.device,
-                resume=self.resume,
-                progress=progress,
-                cancel=cancel,
-            )
+        options = _options(self, "name", "device", "resume", "overwrite")
+        with self.job.supervised() as supervision:
+            train_prior(self.cohort, self.out, config, **options, **supervision)
+        self.job.answer({"file": str(self.out)}, f"prior: {self.out}")
 
 
 @dataclass(frozen=True)
@@ -176,33 +211,28 @@ class Fit:
         prior: a prior file; the bundled one by default.
         config: default (Gauss-Newton), paper (Adam), or a JSON file of settings.
         device: auto takes CUDA where it works.
+        overwrite: replace a result that exists.
     """
 
     input: Positional[Path]
     out: Path
-    prior: Path | None = None
+    prior: OptionalPath = None
     config: str = "default"
     device: Device = "auto"
+    overwrite: bool = False
     reading: Annotated[Reading, arg(name="")] = Reading()
     job: Annotated[Job, arg(name="")] = Job()
 
     def run(self) -> None:
+        from NISFCore import workflows
+
         source, config = self.reading.of(self.input), workflows.fit_config(self.config)
-        with progress_reporter(self.job.progress) as progress, _token(self.job) as cancel:
-            result = workflows.fit_input(
-                source,
-                self.out,
-                prior=load_prior(self.prior),
-                config=config,
-                device=self.device,
-                overwrite=self.job.overwrite,
-                progress=progress,
-                cancel=cancel,
-            )
-        if self.job.progress == "json":
-            _print_json_line({"event": "result", "folder": str(self.out), **result.figures})
-        else:
-            Console().print(fit_table(result))
+        options = _options(self, "prior", "device", "overwrite")
+        with self.job.supervised() as supervision:
+            result = workflows.fit_input(source, self.out, config=config, **options, **supervision)
+        then = command_line("nisf", "export", self.out, "--out", f"{self.out}-export")
+        values = {"folder": str(self.out), **result.figures}
+        self.job.answer(values, fit_table(result), f"result: {self.out}", f"next: {then}")
 
 
 @dataclass(frozen=True)
@@ -216,6 +246,7 @@ class Export:
         phases: all, or a list of ED, ES and phase indices, e.g. ED,ES,7.
         formats: all, or a comma-separated list.
         truth: truth of a simulated study, for the report.
+        overwrite: replace an export that exists.
     """
 
     result: Positional[Path]
@@ -223,20 +254,24 @@ class Export:
     spacing_mm: float = ExportSettings.spacing_mm
     phases: str = ExportSettings.phases
     formats: str = "all"
-    truth: Path | None = None
+    truth: OptionalPath = None
+    overwrite: bool = False
     job: Annotated[Job, arg(name="")] = Job()
 
     def run(self) -> None:
+        from NISFCore import workflows
+
         settings = ExportSettings(
-            spacing_mm=self.spacing_mm,
-            phases=self.phases,
-            formats=parse_formats(self.formats),
-            overwrite=self.job.overwrite,
+            self.spacing_mm, self.phases, parse_formats(self.formats), overwrite=self.overwrite
         )
-        with progress_reporter(self.job.progress) as progress, _token(self.job) as cancel:
-            workflows.export_folder(
-                self.result, self.out, settings, truth=self.truth, progress=progress, cancel=cancel
+        with self.job.supervised() as supervision:
+            manifest = workflows.export_folder(
+                self.result, self.out, settings, truth=self.truth, **supervision
             )
+        files = [self.out / file["path"] for file in manifest["files"]]
+        values = {"folder": str(self.out), "n_files": len(files)}
+        reports = [f"look at {file}" for file in files if file.suffix == ".html"]
+        self.job.answer(values, f"{len(files)} files in {self.out}", *reports)
 
 
 @dataclass(frozen=True)
@@ -250,19 +285,19 @@ class Evaluate:
     """
 
     result: Positional[Path]
-    truth: Path | None = None
+    truth: OptionalPath = None
     json: bool = False
     job: Annotated[Job, arg(name="")] = Job()
 
     def run(self) -> None:
-        with progress_reporter(self.job.progress) as progress, _token(self.job) as cancel:
-            evaluation = workflows.evaluate_folder(
-                self.result, self.truth, progress=progress, cancel=cancel
-            )
+        from NISFCore import workflows
+
+        with self.job.supervised() as supervision:
+            evaluation = workflows.evaluate_folder(self.result, self.truth, **supervision)
         if self.json:
-            _print_json(evaluation.to_json_object())
+            print_json(evaluation.to_json_object())
         else:
-            Console().print(evaluation_table(evaluation))
+            self.job.answer(evaluation.to_json_object(), evaluation_table(evaluation))
 
 
 @dataclass(frozen=True)
@@ -270,29 +305,27 @@ class Demo:
     """Simulate an unseen subject, read it back, fit, export and compare it with the truth.
 
     Attributes:
-        out: folder for everything.
-        seed: of the simulated subject.
+        out: folder for everything; an earlier demo in it is replaced.
+        seed: of the simulated subject; by default one that no bundled prior has seen.
         device: auto takes CUDA where it works.
+        overwrite: replace an earlier demo.
     """
 
     out: Path = Path("demo-output")
-    seed: int = workflows.DEMO_SEED
+    seed: Annotated[int | None, arg(metavar="INT")] = None
     device: Device = "auto"
-    job: Annotated[Job, arg(name="")] = Job(overwrite=True)
+    overwrite: bool = True
+    job: Annotated[Job, arg(name="")] = Job()
 
     def run(self) -> None:
-        with progress_reporter(self.job.progress) as progress, _token(self.job) as cancel:
-            evaluation = workflows.run_demo(
-                self.out,
-                seed=self.seed,
-                device=self.device,
-                overwrite=self.job.overwrite,
-                progress=progress,
-                cancel=cancel,
-            )
-        console = Console()
-        console.print(evaluation_table(evaluation))
-        console.print(f"Look at {self.out / 'export' / 'report.html'}", markup=False)
+        from NISFCore import workflows
+
+        options = _options(self, "seed", "device", "overwrite")
+        with self.job.supervised() as supervision:
+            evaluation = workflows.run_demo(self.out, **options, **supervision)
+        report = self.out / "export" / "report.html"
+        values = {"folder": str(self.out), "report": str(report)}
+        self.job.answer(values, evaluation_table(evaluation), f"look at {report}")
 
 
 Command = (
@@ -306,41 +339,44 @@ Command = (
 )
 
 
+def _options(command: Any, *names: str) -> dict[str, Any]:
+    """Options of a command that the library takes under the same names."""
+    return {name: getattr(command, name) for name in names}
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the program; returns its exit code."""
+    tolerate_any_encoding()
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments == ["--version"]:
+        show(f"nisf {__version__}")
+        return EXIT_DONE
     command: Any = tyro.cli(
         Command,
         args=arguments,
         prog="nisf",
         description="NISF: the beating heart from cine MR slices. Research use only; "
-        "not a medical device.",
+        f"not a medical device. Version {__version__} (nisf --version).",
     )
+    return _run(command)
+
+
+def _run(command: Any) -> int:
     try:
         command.run()
     except Cancelled as error:
         return _fail(command, "cancelled", str(error), EXIT_CANCELLED)
+    except KeyboardInterrupt:  # before the job took over the signals, or asked twice
+        return _fail(command, "cancelled", "cancelled by the user", EXIT_CANCELLED)
     except NISFError as error:
         return _fail(command, "error", str(error), EXIT_ERROR)
-    return 0
+    return EXIT_DONE
 
 
 def _fail(command: Any, event: str, message: str, code: int) -> int:
     job = getattr(command, "job", None)
     if job is not None and job.progress == "json":
-        _print_json_line({"event": event, "message": message})
+        print_json_line({"event": event, "message": message})
     else:
-        Console(stderr=True).print(f"nisf: {message}", markup=False, highlight=False)
+        print_error(f"nisf: {message}")
     return code
-
-
-def _token(job: Job) -> Any:
-    return cancel_on_signal(job.cancel_file)
-
-
-def _print_json(values: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(values, indent=2) + "\n")
-
-
-def _print_json_line(values: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(values) + "\n")
-    sys.stdout.flush()

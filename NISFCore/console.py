@@ -1,14 +1,22 @@
-"""What the command line shows: progress bars and tables; and cancelling by signal."""
+"""What the command line shows: progress bars, tables, messages; and cancelling by signal.
 
+Nothing here loads torch or another large library: help must come at once.
+"""
+
+import io
+import json
+import shlex
 import signal
+import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -19,8 +27,6 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from NISFCore.analysis.evaluation import Evaluation
-from NISFCore.fitting.result import FitResult
 from NISFCore.progress import (
     CancelToken,
     JsonProgress,
@@ -28,6 +34,10 @@ from NISFCore.progress import (
     ProgressReporter,
     SilentProgress,
 )
+
+if TYPE_CHECKING:
+    from NISFCore.analysis.evaluation import Evaluation
+    from NISFCore.fitting.result import FitResult
 
 ProgressStyle = Literal["console", "json", "none"]
 
@@ -78,23 +88,82 @@ def progress_reporter(style: ProgressStyle) -> Iterator[ProgressReporter]:
 
 @contextmanager
 def cancel_on_signal(cancel_file: Path | None = None) -> Iterator[CancelToken]:
-    """A token that Ctrl-C, a termination signal or the appearance of `cancel_file` cancels."""
+    """A token that Ctrl-C, a termination signal or the appearance of `cancel_file` cancels.
+
+    A second signal has its usual effect. Outside the main thread signals are left alone.
+    """
     token = CancelToken(cancel_file)
+    before: dict[int, Any] = {}
 
     def on_signal(number: int, frame: FrameType | None) -> None:
-        del number, frame
+        del frame
         token.cancel()
+        signal.signal(number, before[number])
 
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, on_signal) for number in numbers]
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            before[number] = signal.getsignal(number) or signal.SIG_DFL
+            signal.signal(number, on_signal)
     try:
         yield token
     finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)
+        for taken, handler in before.items():
+            signal.signal(taken, handler)
 
 
-def fit_table(result: FitResult) -> Table:
+def tolerate_any_encoding() -> None:
+    """Let a terminal or pipe that cannot show a character show "?", rather than end a job that
+    has done its work."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def show(*things: RenderableType) -> None:
+    """Print to standard output; lines are not broken, so that paths can be copied."""
+    console = Console()
+    for thing in things:
+        console.print(thing, markup=False, highlight=False, soft_wrap=isinstance(thing, str))
+
+
+def print_error(message: str) -> None:
+    """Print to standard error."""
+    Console(stderr=True).print(message, markup=False, highlight=False, soft_wrap=True)
+
+
+def print_json(values: Mapping[str, Any]) -> None:
+    """Print one JSON object for people and programs."""
+    sys.stdout.write(json.dumps(values, indent=2) + "\n")
+
+
+def print_json_line(values: Mapping[str, Any]) -> None:
+    """Print one JSON object as one line, at once."""
+    sys.stdout.write(json.dumps(values) + "\n")
+    sys.stdout.flush()
+
+
+def command_line(*parts: str | Path) -> str:
+    """A command as it is typed, quoted where a path needs it."""
+    texts = [str(part) for part in parts]
+    return subprocess.list2cmdline(texts) if sys.platform == "win32" else shlex.join(texts)
+
+
+def inspect_notes(found: Mapping[str, Any]) -> list[str]:
+    """Lines below the table of slices: what was left out, assumed, and is missing.
+
+    Args:
+        found: from `inspect_study`.
+    """
+    rows = [row for row in found["slices"] if not row["included"]]
+    return [
+        *(f"left out: {row['name']} (series {row['series']}): {row['reason']}" for row in rows),
+        *(f"! {text}" for text in found["warnings"]),
+        *(f"assumed: {text}" for text in found["assumptions"]),
+        *(f"missing: {text}" for text in found["missing"]),
+    ]
+
+
+def fit_table(result: "FitResult") -> Table:
     """What a fit found, slice by slice, and its figures."""
     table = Table(title=f"{len(result.study.slices)} slices, {result.prior.info.name}")
     for name in ("slice", "view", "moved mm", "turned °", "scale"):
@@ -104,16 +173,20 @@ def fit_table(result: FitResult) -> Table:
     for s, motion, scale in rows:
         values = (f"{motion.distance_mm:.1f}", f"{motion.angle_deg:.1f}", f"{scale:.2f}")
         table.add_row(s.name, s.view.value, *values)
-    table.caption = (
-        f"PSNR {result.figures['psnr_db']:.2f} dB; intersection NCC "
-        f"{result.figures['intersection_ncc_before']:.3f} → "
-        f"{result.figures['intersection_ncc_after']:.3f}; "
-        f"{result.seconds['fit']:.1f} s. Research use only."
-    )
+    table.caption = f"{_fit_figures(result)}. Research use only."
     return table
 
 
-def evaluation_table(evaluation: Evaluation) -> Table:
+def _fit_figures(result: "FitResult") -> str:
+    figures = result.figures
+    texts = [f"PSNR {figures['psnr_db']:.2f} dB"]
+    if "intersection_ncc_after" in figures:  # slices that cross are needed
+        before, after = figures["intersection_ncc_before"], figures["intersection_ncc_after"]
+        texts.append(f"intersection NCC {before:.3f} → {after:.3f}")
+    return "; ".join([*texts, f"{result.seconds['fit']:.1f} s"])
+
+
+def evaluation_table(evaluation: "Evaluation") -> Table:
     """The figures of an evaluation, a row each."""
     table = Table(title="Evaluation", caption="Research use only; not a medical device.")
     table.add_column("figure")
@@ -123,7 +196,7 @@ def evaluation_table(evaluation: Evaluation) -> Table:
     return table
 
 
-def _evaluation_rows(evaluation: Evaluation) -> Iterator[tuple[str, str]]:
+def _evaluation_rows(evaluation: "Evaluation") -> Iterator[tuple[str, str]]:
     for name in ("slice_motion_mm", "slice_motion_deg", "intersection_ncc", "intersection_dice"):
         value = getattr(evaluation, name)
         if value is not None:

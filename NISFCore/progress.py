@@ -6,11 +6,15 @@ step; how that is shown (console, JSON lines, a Slicer panel) is the caller's bu
 
 import json
 import threading
+from collections.abc import Callable
+from concurrent.futures import Future, wait
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol, TextIO
+from typing import Protocol, TextIO, TypeVar
 
 from NISFCore.errors import Cancelled
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -73,3 +77,24 @@ class CancelToken:
         """Raise `Cancelled` if the job was asked to stop."""
         if self.is_cancelled:
             raise Cancelled("cancelled by the user; nothing was written")
+
+
+def interruptible(work: Callable[[], T], cancel: CancelToken) -> T:
+    """Run `work` in a thread of its own and leave it behind if the user cancels: for work that
+    writes nothing and has no steps at which to look for a cancel.
+
+    Raises:
+        Cancelled: within a tenth of a second of the request.
+    """
+    future: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
+            future.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    while not wait([future], timeout=0.05).done:
+        cancel.check()
+    return future.result()

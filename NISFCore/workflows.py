@@ -3,6 +3,7 @@ its own. Scripts and the Slicer worker call them as the command line does.
 """
 
 import json
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -21,11 +22,17 @@ from NISFCore.fitting import config as fit_configs
 from NISFCore.fitting.config import FitConfig
 from NISFCore.fitting.fit import fit_study
 from NISFCore.fitting.result import FitResult
-from NISFCore.fitting.storage import load_result, save_result
+from NISFCore.fitting.storage import RESULT_FILE, load_result, save_result
 from NISFCore.model.prior import Prior, load_prior
 from NISFCore.phantom.cohort import TRUTH_FOLDER, CohortSettings, simulate_cohort
 from NISFCore.phantom.truth import PhantomTruth
-from NISFCore.progress import CancelToken, ProgressReporter
+from NISFCore.progress import (
+    CancelToken,
+    ProgressEvent,
+    ProgressReporter,
+    SilentProgress,
+    interruptible,
+)
 from NISFCore.training import config as training_configs
 from NISFCore.training.config import TrainingConfig
 from NISFCore.views import CARDIAC_VIEWS, View
@@ -51,9 +58,20 @@ class StudyInput:
     select: str | None = None
     views: tuple[View, ...] = CARDIAC_VIEWS
 
-    def read(self) -> CineStudy:
-        """The study, restricted to `views`."""
-        study = read_study(self.path, views=dict(self.view_overrides) or None, select=self.select)
+    def read(self, cancel: CancelToken | None = None) -> CineStudy:
+        """The study, restricted to `views`.
+
+        Raises:
+            StudyError: see `read_study` and `CineStudy.restricted_to`.
+            Cancelled: at once when asked.
+        """
+
+        def work() -> CineStudy:
+            return read_study(
+                self.path, views=dict(self.view_overrides) or None, select=self.select
+            )
+
+        study = work() if cancel is None else interruptible(work, cancel)
         return study.restricted_to(self.views)
 
 
@@ -61,7 +79,7 @@ def fit_input(
     source: StudyInput,
     out: Path,
     *,
-    prior: Prior | None = None,
+    prior: Prior | Path | None = None,
     config: FitConfig = fit_configs.DEFAULT,
     device: str = "auto",
     overwrite: bool = False,
@@ -70,24 +88,36 @@ def fit_input(
 ) -> FitResult:
     """Read a study, fit it and write the result folder.
 
+    Args:
+        prior: a prior, or its file; the bundled one by default.
+
     Raises:
         NISFError: any of its kinds; nothing is written then.
     """
-    check_new_folder(out, overwrite)
-    prior = prior or load_prior()
+    progress, cancel = progress or SilentProgress(), cancel or CancelToken()
+    check_new_folder(out, overwrite, RESULT_FILE)
+    prior = prior if isinstance(prior, Prior) else load_prior(prior)
     began = time.monotonic()
-    study = source.read()
+    progress.report(ProgressEvent("read", 0, 1, 0.0))
+    study = source.read(cancel)
     read_seconds = time.monotonic() - began
+    progress.report(ProgressEvent("read", 1, 1, read_seconds))
     result = fit_study(study, prior, config, device=device, progress=progress, cancel=cancel)
-    before, after = intersection_ncc_before_after(result)
-    figures = {"intersection_ncc_before": before.mean, "intersection_ncc_after": after.mean}
     result = replace(
         result,
-        figures=result.figures | figures,
+        figures=result.figures | _intersection_figures(result),
         seconds={"read": read_seconds} | result.seconds,
     )
+    cancel.check()
     save_result(result, out, overwrite)
     return result
+
+
+def _intersection_figures(result: FitResult) -> dict[str, float]:
+    """Intersection NCC without and with the fitted motions; nothing where no slices cross."""
+    before, after = intersection_ncc_before_after(result)
+    figures = {"intersection_ncc_before": before.mean, "intersection_ncc_after": after.mean}
+    return {name: value for name, value in figures.items() if math.isfinite(value)}
 
 
 def export_folder(
@@ -122,7 +152,7 @@ def evaluate_folder(
 def run_demo(
     out: Path,
     *,
-    seed: int = DEMO_SEED,
+    seed: int | None = None,
     prior: Prior | None = None,
     device: str = "auto",
     overwrite: bool = False,
@@ -132,9 +162,13 @@ def run_demo(
     """Simulate an unseen subject as DICOM, read, fit, export and evaluate it.
 
     Leaves `simulated/`, `result/`, `export/` (with `report.html`) and `summary.json` in `out`.
+
+    Args:
+        seed: of the subject; `DEMO_SEED` by default.
+        overwrite: whether an earlier demo in `out` may be replaced.
     """
-    with new_folder(out, overwrite) as folder:
-        settings = CohortSettings(n_subjects=1, seed=seed)
+    with new_folder(out, overwrite, SUMMARY_FILE) as folder:
+        settings = CohortSettings(n_subjects=1, seed=DEMO_SEED if seed is None else seed)
         (subject,) = simulate_cohort(folder / "simulated", settings, progress, cancel)
         source = StudyInput(subject / "dicom")
         result_folder = folder / "result"

@@ -127,13 +127,12 @@ def missing_parts(study: CineStudy) -> list[str]:
 
 
 def inspect_table(study: CineStudy) -> Table:
-    """The slices as a table for the console."""
+    """The slices as a table for the console; why some are left out is told below it."""
     table = Table(title=f"{study.subject}: {len(study.slices)} slices used", title_justify="left")
     for heading in ("slice", "view", "series"):
         table.add_column(heading, overflow="fold")
     for heading in ("phases", "RR ms", "position mm", "pixel mm", "thick mm"):
         table.add_column(heading, justify="right")
-    table.add_column("left out because", overflow="fold")
     for row in inspect_study(study)["slices"]:
         table.add_row(*_cells(row), style=None if row["included"] else "dim")
     return table
@@ -151,5 +150,4 @@ def _cells(row: dict[str, Any]) -> list[str]:
         "?" if position is None else f"{position:+.1f}",
         f"{i:.2f} x {j:.2f}" if abs(i - j) > 0.005 else f"{i:.2f}",
         f"{row['thickness_mm']:.1f}",
-        row["reason"],
     ]

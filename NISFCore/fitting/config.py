@@ -88,7 +88,9 @@ class FitConfig:
 
     def __post_init__(self) -> None:
         if (self.gauss_newton is None) == (self.adam is None):
-            raise ConfigError("FitConfig: give exactly one of gauss_newton and adam")
+            raise ConfigError(
+                "FitConfig: exactly one of gauss_newton and adam; set the other to null"
+            )
 
 
 DEFAULT = FitConfig()

@@ -3,12 +3,19 @@
 import io
 import json
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from NISFCore.errors import Cancelled
-from NISFCore.progress import CancelToken, JsonProgress, ProgressEvent, SilentProgress
+from NISFCore.progress import (
+    CancelToken,
+    JsonProgress,
+    ProgressEvent,
+    SilentProgress,
+    interruptible,
+)
 
 
 class FlushCounter(io.StringIO):
@@ -67,3 +74,19 @@ def test_cancel_through_a_file(tmp_path: Path) -> None:
     assert token.is_cancelled
     with pytest.raises(Cancelled):
         token.check()
+
+
+def test_interruptible_work_gives_its_answer_or_its_error() -> None:
+    assert interruptible(lambda: 42, CancelToken()) == 42
+    with pytest.raises(ZeroDivisionError):
+        interruptible(lambda: 1 // 0, CancelToken())
+
+
+def test_interruptible_work_is_left_behind() -> None:
+    token, finish = CancelToken(), threading.Event()
+    threading.Timer(0.1, token.cancel).start()
+    began = time.monotonic()
+    with pytest.raises(Cancelled):
+        interruptible(lambda: finish.wait(60), token)
+    assert time.monotonic() - began < 1.0
+    finish.set()
