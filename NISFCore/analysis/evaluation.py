@@ -1,15 +1,16 @@
 """`evaluate`: every figure of a fit, alone or against a known truth, with stable JSON keys.
 
 What each figure is:
-- `dice_3d`: Dice on a dense 3D+time grid (2 mm, 20 phases by default), the truth seen through the
-  rigid motion common to all slices, which slices cannot show. `dice_3d_anchored`: not removed.
+- `dice_3d`: Dice on a dense 3D+time grid (2 mm, the study's number of phases), the truth seen
+  through the rigid motion common to all slices, which slices cannot show; `dice_3d_anchored`: that
+  motion is not removed.
 - `dice_in_plane`: on the pixels of the slices, each where it really was (truth) and where the fit
   put it (estimate), all phases; with reference labels instead of a truth, annotated phases.
 - `slice_motion_mm`, `slice_motion_deg`: see `metrics.slice_motion_errors`; mean over slices.
 - `intersection_ncc`, `intersection_dice`: see `intersections`; mean over pairs of slices.
 - `psnr_db`, `ssim`: scale × fitted heart, on the corrected mid-planes, against the normalised
   frames, inside the fitted region; PSNR of the pooled error, SSIM as mean over frames.
-- `volumes`: figure → {estimate, truth}.
+- `volumes`: figure → {estimate, truth}; `curve`: the fitted volumes over the cycle.
 Figures that need what is not there (a truth, reference labels) are null.
 """
 
@@ -26,6 +27,7 @@ from NISFCore.analysis.fitted import (
     FittedStudy,
     HeartTruth,
     corrected_ras_from_ijk,
+    n_cycle_phases,
     normalised_frames,
     true_labels,
 )
@@ -63,7 +65,6 @@ from NISFCore.geometry.rigid import invert_rigid
 from NISFCore.geometry.spaces import Affine, Points, apply_affine
 from NISFCore.progress import CancelToken, ProgressReporter
 
-N_DENSE_PHASES = 20
 DENSE_SPACING_MM = 2.0
 
 
@@ -109,6 +110,7 @@ class Evaluation:
     psnr_db: float | None
     ssim: float | None
     volumes: dict[str, EstimateTruth]
+    curve: VolumeCurve
     slices: tuple[SliceFigures, ...]
     seconds: dict[str, float]
 
@@ -121,7 +123,7 @@ def evaluate(
     fitted: FittedStudy,
     truth: HeartTruth | None = None,
     spacing_mm: float = DENSE_SPACING_MM,
-    n_phases: int = N_DENSE_PHASES,
+    n_phases: int | None = None,
     curve: VolumeCurve | None = None,
     progress: ProgressReporter | None = None,
     cancel: CancelToken | None = None,
@@ -131,7 +133,8 @@ def evaluate(
     Args:
         fitted: the fit.
         truth: the simulated heart it is compared with, if there is one.
-        spacing_mm, n_phases: the dense grid for Dice and volumes.
+        spacing_mm: of the dense grid for Dice and volumes.
+        n_phases: of the dense grid; None is that of the study.
         curve: the fitted heart's volumes, if they are known; used only without a truth.
         progress, cancel: as everywhere.
 
@@ -140,7 +143,7 @@ def evaluate(
         StudyError: if a slice does not show the heart at all.
     """
     start = time.perf_counter()
-    t = uniform_cycle_fractions(n_phases)
+    t = uniform_cycle_fractions(n_phases or n_cycle_phases(fitted.study))
     planes = _planes(fitted, truth, progress, cancel)
     motion = None if truth is None else _motion_errors(fitted, truth)
     dice, anchored, volumes = None, None, {}
@@ -152,7 +155,7 @@ def evaluate(
     else:
         T = motion[1].truth_from_estimate
         dense = compare_dense(fitted.field, truth, T, t, spacing_mm, progress, cancel)
-        dice, anchored = dense.dice, dense.dice_anchored
+        dice, anchored, curve = dense.dice, dense.dice_anchored, dense.estimate
         volumes = _volumes(dense.estimate, dense.truth)
     before, after = intersection_ncc_before_after(fitted)
     dice_pairs = _intersection_dice(fitted, _label_sampler(fitted, truth), t)
@@ -169,6 +172,7 @@ def evaluate(
         psnr_db=planes.psnr_db,
         ssim=planes.ssim,
         volumes=volumes,
+        curve=curve,
         slices=_slice_figures(fitted, planes, motion),
         seconds={**fitted.seconds, "evaluate": time.perf_counter() - start},
     )
@@ -371,6 +375,8 @@ def _json(value: Any) -> Any:
         return {str(k): _json(v) for k, v in value.items()}
     if isinstance(value, tuple):
         return [_json(v) for v in value]
+    if isinstance(value, VolumeCurve):
+        return value.rows()
     if hasattr(value, "__dataclass_fields__"):
         return {name: _json(getattr(value, name)) for name in value.__dataclass_fields__}
     return value

@@ -2,10 +2,10 @@
 
 A label's margin is log p_label - log of the largest other probability: positive inside. Its zero
 level is meshed on a grid (flying edges, Schroeder et al. 2015), the mesh is evened out, every
-vertex is moved along its normal onto the field's own boundary by bisection, and edges such as the
-rim of a valve are smoothed (by about 0.1 mm elsewhere). The surface is thus smooth at any grid
-spacing, also where probabilities jump from 0 to 1, and closed: valves are capped where the label
-ends. Points are in RAS mm, triangles face outwards.
+vertex is moved along its normal onto the field's own boundary, and edges such as the rim of a
+valve are smoothed (by about 0.1 mm elsewhere). The surface is thus smooth at any grid spacing, also
+where probabilities jump from 0 to 1, and closed: valves are capped where the label ends. Points are
+in RAS mm, triangles face outwards.
 """
 
 from collections.abc import Sequence
@@ -19,18 +19,18 @@ from vtkmodules.vtkCommonCore import vtkPoints
 from vtkmodules.vtkCommonDataModel import vtkCellArray, vtkImageData, vtkPolyData
 from vtkmodules.vtkFiltersCore import vtkFlyingEdges3D, vtkWindowedSincPolyDataFilter
 
-from NISFCore.analysis.rendering import evaluate_points, render_grid
+from NISFCore.analysis.rendering import RenderedPhase, evaluate_points, render_grid
 from NISFCore.geometry.field import HeartField
 from NISFCore.geometry.grids import Grid
-from NISFCore.geometry.spaces import Points, apply_affine
+from NISFCore.geometry.spaces import Points, apply_affine, invert_affine
 from NISFCore.labels import FOREGROUND, Label
 from NISFCore.progress import CancelToken
 
 SURFACE_SPACING_MM = 2.0
-N_BISECTIONS = 6
+N_STEPS, N_STEPS_IF_JUMPING = 3, 6
 N_SMOOTHING_STEPS = 20
 SMOOTHING_PASS_BAND = 0.1
-PROBABILITY_FLOOR = 1e-4
+PROBABILITY_FLOOR = 1e-7
 
 Triangles = npt.NDArray[np.int64]
 
@@ -110,15 +110,50 @@ def label_surfaces(
     Raises:
         Cancelled: if the job was asked to stop.
     """
-    grid = _padded(field.box.grid(spacing_mm))
-    probabilities = render_grid(field, grid, cycle_fraction, cancel).label_probabilities
+    grid = field.box.grid(spacing_mm)
+    phase = render_grid(field, grid, cycle_fraction, cancel)
+    return surfaces_of_phase(field, phase, grid, labels, cancel)
+
+
+def surfaces_of_phase(
+    field: HeartField,
+    phase: RenderedPhase,
+    grid: Grid,
+    labels: Sequence[Label] = FOREGROUND,
+    cancel: CancelToken | None = None,
+) -> dict[Label, Surface]:
+    """As `label_surfaces`, from a phase that was rendered on `grid` already.
+
+    `field` is evaluated again only next to the surface.
+    """
     surfaces = {}
+    reach_mm = min(grid.spacing_mm)
     for label in labels:
-        margin = _largest_component(label_margin(probabilities, label))
+        margin = _largest_component(label_margin(phase.label_probabilities, label))
         mesh = _smoothed(_zero_level(margin, grid))
-        mesh = _onto_boundary(mesh, field, label, cycle_fraction, spacing_mm, cancel)
+        n_steps = N_STEPS_IF_JUMPING if jumps(margin) else N_STEPS
+        t = phase.cycle_fraction
+        mesh = _onto_boundary(mesh, field, label, t, reach_mm, n_steps, cancel)
         surfaces[label] = _smoothed(mesh)
     return surfaces
+
+
+def resampled(phase: RenderedPhase, grid: Grid, onto: Grid) -> RenderedPhase:
+    """A rendered phase on another grid with the same axes: logarithms of probabilities are
+    interpolated linearly, which keeps boundaries where they are. Intensities are left out."""
+    ijk = np.diag(invert_affine(grid.ras_from_ijk) @ onto.ras_from_ijk)[:3]
+    first = apply_affine(invert_affine(grid.ras_from_ijk), onto.ras_from_ijk[:3, 3])
+    logs = np.log(np.maximum(phase.label_probabilities, PROBABILITY_FLOOR))
+    channels = [
+        ndimage.affine_transform(
+            logs[..., label], ijk[::-1], first[::-1], onto.shape, order=1, mode="nearest"
+        )
+        for label in range(logs.shape[-1])
+    ]
+    probabilities = np.exp(np.stack(channels, axis=-1))
+    probabilities /= probabilities.sum(axis=-1, keepdims=True)
+    nothing = np.zeros(onto.shape, dtype=np.float32)
+    return RenderedPhase(phase.cycle_fraction, nothing, probabilities.astype(np.float32))
 
 
 def label_margin(
@@ -131,12 +166,15 @@ def label_margin(
     return np.where(margin == 0, -1e-9, margin)
 
 
-def _padded(grid: Grid) -> Grid:
-    """One more voxel on every side, so that nothing touches the border."""
-    shift = np.eye(4)
-    shift[:3, 3] = -1
-    n_k, n_j, n_i = grid.shape
-    return Grid(grid.ras_from_ijk @ shift, (n_k + 2, n_j + 2, n_i + 2))
+def jumps(margin: npt.NDArray[np.float64]) -> bool:
+    """True if probabilities jump at the boundary, so that the margin next to it says nothing of
+    the distance: more than a tenth of the boundary's voxels have the largest possible margin."""
+    inside = margin > 0
+    boundary = ndimage.binary_dilation(inside) ^ ndimage.binary_erosion(inside)
+    if not boundary.any():
+        return False
+    saturated = np.abs(margin[boundary]) > -0.99 * np.log(PROBABILITY_FLOOR)
+    return bool(saturated.mean() > 0.1)
 
 
 def _largest_component(margin: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -149,9 +187,11 @@ def _largest_component(margin: npt.NDArray[np.float64]) -> npt.NDArray[np.float6
 
 
 def _zero_level(margin: npt.NDArray[np.float64], grid: Grid) -> Surface:
+    """Mesh the zero level; one more voxel all around closes what touches the grid's border."""
+    padded = np.pad(margin, 1, constant_values=-np.abs(margin).max())
     image = vtkImageData()
-    image.SetDimensions(*grid.shape[::-1])
-    image.GetPointData().SetScalars(numpy_to_vtk(margin.ravel(), deep=True))
+    image.SetDimensions(*padded.shape[::-1])
+    image.GetPointData().SetScalars(numpy_to_vtk(padded.ravel(), deep=True))
     contour = vtkFlyingEdges3D()
     contour.SetInputData(image)
     contour.SetValue(0, 0.0)
@@ -159,7 +199,7 @@ def _zero_level(margin: npt.NDArray[np.float64], grid: Grid) -> Surface:
     contour.ComputeGradientsOff()
     contour.Update()
     mesh = _from_polydata(contour.GetOutput())
-    return _outwards(Surface(apply_affine(grid.ras_from_ijk, mesh.points_ras), mesh.triangles))
+    return _outwards(Surface(apply_affine(grid.ras_from_ijk, mesh.points_ras - 1), mesh.triangles))
 
 
 def _smoothed(mesh: Surface) -> Surface:
@@ -184,29 +224,47 @@ def _onto_boundary(
     label: Label,
     cycle_fraction: float,
     reach_mm: float,
+    n_steps: int,
     cancel: CancelToken | None,
 ) -> Surface:
     """Move each vertex along its normal to where the margin changes sign, within ± reach.
 
-    A vertex stays where it is if the field is not inside at one end and outside at the other.
+    False position; halving the margin at the end that is kept (the Illinois method) makes it
+    converge also where the margin has a kink. A vertex stays where it is if the field is not
+    inside at one end and outside at the other.
     """
     if not len(mesh.triangles):
         return mesh
-    normals = mesh.vertex_normals()
+    points, normals = mesh.points_ras, mesh.vertex_normals()
 
-    def inside(points: Points) -> npt.NDArray[np.bool_]:
-        samples = evaluate_points(field, points, cycle_fraction, cancel)
-        return np.asarray(samples.labels == label)
+    def margin_at(shift_mm: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        moved = points + shift_mm[:, None] * normals
+        samples = evaluate_points(field, moved, cycle_fraction, cancel)
+        return label_margin(samples.label_probabilities, label)
 
-    points = mesh.points_ras
     low, high = np.full(len(points), -reach_mm), np.full(len(points), reach_mm)
-    bracketed = inside(points + low[:, None] * normals) & ~inside(points + high[:, None] * normals)
-    for _ in range(N_BISECTIONS):
-        middle = (low + high) / 2
-        is_inside = inside(points + middle[:, None] * normals)
-        low, high = np.where(is_inside, middle, low), np.where(is_inside, high, middle)
-    shift = np.where(bracketed, (low + high) / 2, 0.0)
+    at_low, at_high = margin_at(low), margin_at(high)
+    bracketed = (at_low > 0) & (at_high < 0)
+    for _ in range(n_steps):
+        middle = _false_position(low, high, at_low, at_high)
+        at_middle = margin_at(middle)
+        inside = at_middle > 0
+        low, at_low = np.where(inside, middle, low), np.where(inside, at_middle, at_low / 2)
+        high, at_high = np.where(inside, high, middle), np.where(inside, at_high / 2, at_middle)
+    shift = np.where(bracketed, _false_position(low, high, at_low, at_high), 0.0)
     return Surface(points + shift[:, None] * normals, mesh.triangles)
+
+
+def _false_position(
+    low: npt.NDArray[np.float64],
+    high: npt.NDArray[np.float64],
+    at_low: npt.NDArray[np.float64],
+    at_high: npt.NDArray[np.float64],
+) -> npt.NDArray[np.float64]:
+    """Where the line through both ends is zero; between the ends."""
+    drop = at_low - at_high
+    weight = np.where(drop != 0, at_low / np.where(drop != 0, drop, 1), 0.5)
+    return low + np.clip(weight, 0, 1) * (high - low)
 
 
 def _outwards(mesh: Surface) -> Surface:

@@ -16,11 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from NISFCore._version import __version__
-from NISFCore.analysis.evaluation import Evaluation, evaluate
+from NISFCore.analysis.evaluation import DENSE_SPACING_MM, Evaluation, evaluate
 from NISFCore.analysis.fitted import FittedStudy, n_cycle_phases
 from NISFCore.analysis.rendering import RenderedPhase, render_phases, uniform_cycle_fractions
 from NISFCore.analysis.steps import Steps
-from NISFCore.analysis.surfaces import label_surfaces
+from NISFCore.analysis.surfaces import resampled, surfaces_of_phase
 from NISFCore.analysis.volumes import VentricularFunction, VolumeCurve, volume_curve
 from NISFCore.config import to_json_object
 from NISFCore.errors import OutputError
@@ -40,7 +40,6 @@ from NISFCore.progress import CancelToken, ProgressReporter
 
 MANIFEST_VERSION = 1
 MANIFEST_FILE = "manifest.json"
-CURVE_SPACING_MM = 2.0
 INTENSITY_UNIT = 1000
 
 BYTES_PER_RENDERED_VOXEL = 64
@@ -142,12 +141,10 @@ def export_result(
     _check_free_space(out, estimate_export(fitted, settings))
     with new_folder(out, settings.overwrite, MANIFEST_FILE) as folder:
         job = _Job(fitted, settings, folder, progress, cancel)
-        curve = _curve(job)
+        curve = _curve(job) if evaluation is None else evaluation.curve
         phases = settings.phase_indices(curve)
-        if settings.wants(*VOLUME_FORMATS):
-            _write_volumes(job, curve, phases)
-        if settings.wants(*SURFACE_FORMATS):
-            _write_surfaces(job, curve, phases)
+        if settings.wants(*VOLUME_FORMATS, *SURFACE_FORMATS):
+            _write_phases(job, curve, phases)
         if settings.wants(ExportFormat.SLICES):
             _write_slices(job)
         if settings.wants(ExportFormat.TABLES):
@@ -169,23 +166,39 @@ def _check_free_space(out: Path, estimate: ExportEstimate) -> None:
 
 def _curve(job: _Job) -> VolumeCurve:
     t = uniform_cycle_fractions(n_cycle_phases(job.fitted.study))
-    grid = job.fitted.field.box.grid(CURVE_SPACING_MM)
+    grid = job.fitted.field.box.grid(DENSE_SPACING_MM)
     return volume_curve(job.fitted.field, grid, t, progress=job.progress, cancel=job.cancel)
 
 
-def _write_volumes(job: _Job, curve: VolumeCurve, phases: Sequence[int]) -> None:
-    """Render the phases once and hand each to every volume writer."""
-    grid = job.fitted.field.box.grid(job.settings.spacing_mm)
+def _write_phases(job: _Job, curve: VolumeCurve, phases: Sequence[int]) -> None:
+    """Render every phase once and hand it to every writer of volumes and surfaces."""
+    box, settings = job.fitted.field.box, job.settings
+    surface_grid = box.grid(settings.surface_spacing_mm)
+    grid = box.grid(settings.spacing_mm) if settings.wants(*VOLUME_FORMATS) else surface_grid
     t = curve.cycle_fractions[list(phases)]
-    rendered = render_phases(job.fitted.field, grid, t, job.progress, job.cancel, "render volumes")
+    rendered = render_phases(job.fitted.field, grid, t, job.progress, job.cancel, "render")
     with ExitStack() as stack:
         streams = _open_streams(job, grid, t, stack)
         for index, phase in zip(phases, rendered, strict=True):
-            intensity, labels = stored_intensity(phase), phase.labels
-            for intensity_stream, label_stream in streams:
-                intensity_stream.write(intensity)
-                label_stream.write(labels)
-            _write_phase(job, grid, index, intensity, labels)
+            if settings.wants(*VOLUME_FORMATS):
+                _write_volumes(job, grid, index, phase, streams)
+            if settings.wants(*SURFACE_FORMATS):
+                coarse = phase if grid is surface_grid else resampled(phase, grid, surface_grid)
+                _write_surfaces(job, surface_grid, index, coarse)
+
+
+def _write_volumes(
+    job: _Job,
+    grid: Grid,
+    index: int,
+    phase: RenderedPhase,
+    streams: Sequence[tuple[PhaseStream, PhaseStream]],
+) -> None:
+    intensity, labels = stored_intensity(phase), phase.labels
+    for intensity_stream, label_stream in streams:
+        intensity_stream.write(intensity)
+        label_stream.write(labels)
+    _write_phase(job, grid, index, intensity, labels)
 
 
 def stored_intensity(phase: RenderedPhase) -> npt.NDArray[np.int16]:
@@ -238,23 +251,15 @@ def _write_phase(
         nrrd_files.write_segmentation_nrrd(path, labels, A)
 
 
-def _write_surfaces(job: _Job, curve: VolumeCurve, phases: Sequence[int]) -> None:
-    steps = Steps("surfaces", len(phases), job.progress, job.cancel)
-    for phase in phases:
-        steps.tick()
-        surfaces = label_surfaces(
-            job.fitted.field,
-            float(curve.cycle_fractions[phase]),
-            job.settings.surface_spacing_mm,
-            cancel=job.cancel,
-        )
-        for label, surface in surfaces.items():
-            name = f"surfaces/{LABEL_INFO[label].key}_{phase:03d}"
-            about = {"phase": phase, "label": LABEL_INFO[label].key, "space": "LPS"}
-            if job.settings.wants(ExportFormat.VTP):
-                meshes.write_vtp(job.path(f"{name}.vtp", "surface", **about), surface, label)
-            if job.settings.wants(ExportFormat.STL):
-                meshes.write_stl(job.path(f"{name}.stl", "surface", **about), surface)
+def _write_surfaces(job: _Job, grid: Grid, index: int, phase: RenderedPhase) -> None:
+    surfaces = surfaces_of_phase(job.fitted.field, phase, grid, cancel=job.cancel)
+    for label, surface in surfaces.items():
+        name = f"surfaces/{LABEL_INFO[label].key}_{index:03d}"
+        about = {"phase": index, "label": LABEL_INFO[label].key, "space": "LPS"}
+        if job.settings.wants(ExportFormat.VTP):
+            meshes.write_vtp(job.path(f"{name}.vtp", "surface", **about), surface, label)
+        if job.settings.wants(ExportFormat.STL):
+            meshes.write_stl(job.path(f"{name}.stl", "surface", **about), surface)
 
 
 def _write_slices(job: _Job) -> None:
