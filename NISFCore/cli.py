@@ -174,7 +174,7 @@ class Train:
     Attributes:
         cohort: a folder with one folder per subject.
         out: the prior file, NAME.safetensors; checkpoint and log are written beside it.
-        config: default, paper, or a JSON file of settings.
+        config: default, aligned (slices are known to fit together), paper, or a JSON file.
         name: shown to users of the prior; by default that of the file.
         device: auto takes CUDA where it works.
         resume: continue from the checkpoint of a killed training, if there is one.

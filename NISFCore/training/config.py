@@ -1,6 +1,6 @@
-"""Configuration of the training. `PAPER` is the paper's recipe, `DEFAULT` the shipped prior's."""
+"""Configuration of the training: `PAPER` is the paper's recipe, `ALIGNED` the shipped prior's."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from NISFCore.errors import ConfigError
 from NISFCore.model import config as decoder_configs
@@ -33,7 +33,7 @@ class TrainingConfig:
     """
 
     decoder: DecoderConfig = decoder_configs.DEFAULT
-    n_steps: int = 8000
+    n_steps: int = 10_000
     voxels_per_step: int = 4096
     subjects_per_step: int = 0
     psf: PsfConfig = NO_PSF
@@ -48,14 +48,14 @@ class TrainingConfig:
     motion_from: float = 0.1
     learn_slice_motion: bool = True
     cross_entropy: float = 1.0
-    latent_noise: float = 0.0
+    latent_noise: float = 0.1
     weight_decay: float = 1e-5
-    latent_penalty: float = 1e-4
+    latent_penalty: float = 2e-3
     rotation_penalty: float = 1e-4
     translation_penalty: float = 1e-4
     scale_penalty: float = 1e-2
-    n_validation_subjects: int = 4
-    validate_every: int = 2000
+    n_validation_subjects: int = 8
+    validate_every: int = 2500
     checkpoint_every: int = 1000
     seed: int = 0
 
@@ -69,6 +69,9 @@ class TrainingConfig:
 
 
 DEFAULT = TrainingConfig()
+ALIGNED = replace(DEFAULT, learn_slice_motion=False)
+"""For cohorts whose slices are known to fit together, as `nisf simulate --preset cohort` makes."""
+
 PAPER = TrainingConfig(
     decoder=decoder_configs.PAPER,
     n_steps=40_000 * 100 // 4,  # 40,000 epochs of 100 subjects, 4 subjects a step
@@ -83,6 +86,8 @@ PAPER = TrainingConfig(
     warm_up=0.0,
     first_bands=0.2,
     cross_entropy=0.0,
+    latent_noise=0.0,
+    latent_penalty=1e-4,
     n_validation_subjects=10,
 )
-CONFIGS = {"default": DEFAULT, "paper": PAPER}
+CONFIGS = {"default": DEFAULT, "aligned": ALIGNED, "paper": PAPER}
