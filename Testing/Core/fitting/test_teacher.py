@@ -1,0 +1,138 @@
+"""Fits whose exact answer is known: slices rendered from the decoder itself (see `teacher`).
+
+Nothing but the solver stands between it and a perfect answer, so bounds are tight: what remains
+is the clipping of the brightest percent and the half precision of stored voxels.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import pytest
+
+from NISFCore.analysis.metrics import MotionErrors, heart_points_on_slice, slice_motion_errors
+from NISFCore.analysis.rendering import render_plane
+from NISFCore.fitting.config import AdamConfig, FitConfig, GaussNewtonConfig
+from NISFCore.fitting.fit import fit_study
+from NISFCore.fitting.result import FitResult
+from NISFCore.geometry.spaces import apply_affine, invert_affine
+from NISFCore.model.psf import NO_PSF
+from NISFCore.views import CARDIAC_VIEWS, LONG_AXIS_VIEWS, View
+from Testing.Core.fitting.teacher import Teacher, teacher_prior, teacher_study
+
+SOME_VIEWS = {
+    "all": CARDIAC_VIEWS,
+    "SA only": (View.SA,),
+    "LA only": LONG_AXIS_VIEWS,
+    "SA and 4CH": (View.SA, View.LA_4CH),
+}
+QUICK_PAPER = FitConfig(gauss_newton=None, adam=AdamConfig(n_steps=300, n_voxels=2048, rate=1e-2))
+"""The paper's recipe with ten times its rate and an eighth of its steps."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A fit and its exact answer."""
+
+    teacher: Teacher
+    result: FitResult
+
+    def motion_errors(self, fitted: bool = True) -> MotionErrors:
+        """Against the truth, with (else without) the fitted motions; no common motion counts."""
+        slices = self.result.study.slices
+        box = self.result.field.box
+        centre = apply_affine(box.ras_from_box, (box.low_mm + box.high_mm) / 2)
+        points = [heart_points_on_slice(s, centre) for s in slices]
+        motions = self.result.slice_motions if fitted else [np.eye(4)] * len(slices)
+        return slice_motion_errors(motions, self.teacher.motions, points)
+
+    def gain_errors(self) -> np.ndarray:
+        """Relative error of the image intensity of a decoder intensity of one."""
+        found = self.result.intensity_scale * self.result.intensity_reference
+        return np.asarray(found / self.teacher.gains - 1)
+
+
+@cache
+def case(views: str, seed: int) -> Case:
+    """A fit with the default solver. Seeds are subjects, too."""
+    teacher = teacher_study(SOME_VIEWS[views], seed)
+    return Case(teacher, fit_study(teacher.study, teacher_prior()))
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("views", list(SOME_VIEWS))
+def test_the_default_solver_finds_the_exact_answer(views: str, seed: int) -> None:
+    fit = case(views, seed)
+    before, after = fit.motion_errors(fitted=False), fit.motion_errors()
+    assert before.mean_mm > 2.5
+    assert before.mean_deg > 1.0
+    assert after.distance_mm.max() < 0.02
+    assert after.angle_deg.max() < 0.02
+    assert np.abs(fit.gain_errors()).max() < 1e-3
+    assert fit.result.figures["psnr_db"] > 50
+    np.testing.assert_allclose(fit.result.parameters.latent, fit.teacher.latent, atol=3e-3)
+
+
+@pytest.mark.parametrize("views", ["all", "LA only"])
+def test_the_heart_lies_in_scanner_space_up_to_the_common_motion(views: str) -> None:
+    """Dense labels agree everywhere after the one rigid map that slices cannot show."""
+    fit = case(views, 0)
+    T = fit.motion_errors().truth_from_estimate
+    grid = fit.result.field.box.grid(5.0).points_ras().reshape(-1, 3)
+    points = grid[fit.result.field.contains(grid)]
+    for t in (0.0, 0.4):
+        estimate = fit.result.field.evaluate(points, t)
+        truth = fit.teacher.heart.evaluate(apply_affine(T, points), t)
+        # float32, and a common motion that is known to about 0.001 mm
+        assert np.abs(estimate.label_probabilities - truth.label_probabilities).max() < 0.02
+        assert (estimate.labels == truth.labels).mean() > 0.998
+
+
+def test_rendered_slices_are_the_scanned_ones() -> None:
+    """Through the renderer of the export: what a user compares with the images."""
+    teacher = teacher_study(seed=3, n_psf_nodes=1)
+    config = FitConfig(GaussNewtonConfig(psf=NO_PSF))
+    result = fit_study(teacher.study, teacher_prior(), config)
+    for k, cine in enumerate(result.study.slices):
+        corrected = result.slice_motions[k] @ cine.ras_from_ijk
+        plane = render_plane(result.field, corrected, cine.shape, cine.cycle_fractions)
+        unit = result.intensity_scale[k] * result.intensity_reference[k]
+        inside = plane.intensity[0] > 0
+        error = (unit * plane.intensity - cine.frames)[:, inside] / teacher.gains[k]
+        assert np.sqrt((error**2).mean()) < 2e-3, cine.name
+
+
+def test_without_misalignment_nothing_moves() -> None:
+    teacher = teacher_study(seed=4, motion_mm=0.0, motion_deg=0.0)
+    result = fit_study(teacher.study, teacher_prior())
+    for motion in result.parameters.slice_motion:
+        assert motion.distance_mm < 0.02
+        assert motion.angle_deg < 0.02
+
+
+def test_the_papers_recipe_finds_it_too() -> None:
+    """Adam goes on trembling: a tenth of the accuracy, with the same meaning of all unknowns."""
+    teacher = teacher_study(seed=0, n_psf_nodes=1)
+    fit = Case(teacher, fit_study(teacher.study, teacher_prior(), QUICK_PAPER))
+    after = fit.motion_errors()
+    assert fit.motion_errors(fitted=False).mean_mm > 2.5
+    assert after.mean_mm < 0.5
+    assert after.mean_deg < 0.6
+    assert np.abs(fit.gain_errors()).max() < 0.01
+    assert fit.result.figures["psnr_db"] > 38
+    assert fit.result.history[-1].psnr_db > fit.result.history[0].psnr_db + 15
+
+
+def test_slices_are_where_they_were_scanned_on_average() -> None:
+    """The gauge, measured on a fit: no displacement is common to all."""
+    result = case("all", 0).result
+    moves = [
+        apply_affine(motion, s.centre_ras) - s.centre_ras
+        for motion, s in zip(result.slice_motions, result.study.slices, strict=True)
+    ]
+    n_pixels = [np.prod(s.shape) for s in result.study.slices]
+    assert np.linalg.norm(np.average(moves, axis=0, weights=n_pixels)) < 0.3
+    assert np.linalg.norm(moves, axis=1).mean() > 2
+    # and the field is evaluated there: its frame differs from the planned one by the global pose
+    pose = result.canonical_from_ras @ invert_affine(result.frame.canonical_from_ras)
+    np.testing.assert_allclose(pose, result.parameters.global_pose, atol=1e-9)
