@@ -15,7 +15,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-N_PRIOR_SUBJECTS ?= 160
+N_PRIOR_SUBJECTS ?= 600
 PRIOR_COHORT ?= prior-cohort
 PRIOR ?= NISFCore/priors/phantom.safetensors
 
@@ -36,9 +36,9 @@ lint: $(INSTALLED)
 
 # How the bundled prior was made; its header holds the same provenance.
 prior: $(INSTALLED)
-	$(BIN)/nisf simulate $(PRIOR_COHORT) --subjects $(N_PRIOR_SUBJECTS) --seed 1000 \
+	$(BIN)/nisf simulate $(PRIOR_COHORT) --subjects $(N_PRIOR_SUBJECTS) --seed 1 \
 	  --preset cohort --format nifti --workers $(N_PROCESSES)
-	$(BIN)/nisf train $(PRIOR_COHORT) --out $(PRIOR) --overwrite
+	$(BIN)/nisf train $(PRIOR_COHORT) --out $(PRIOR) --config aligned --name "phantom hearts" --overwrite
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info demo-output

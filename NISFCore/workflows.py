@@ -38,6 +38,7 @@ from NISFCore.training.config import TrainingConfig
 from NISFCore.views import CARDIAC_VIEWS, View
 
 SUMMARY_FILE = "summary.json"
+DEMO_SPACING_MM = 2.0
 DEMO_SEED = 7_700_001
 """Seeds of simulated training cohorts lie far below: the demo's heart is one no training saw."""
 
@@ -181,7 +182,7 @@ def run_demo(
         export_result(
             result,
             folder / "export",
-            ExportSettings(),
+            ExportSettings(spacing_mm=DEMO_SPACING_MM),
             evaluation,
             progress=progress,
             cancel=cancel,

@@ -17,8 +17,8 @@ class MotionPrior:
     """
 
     global_deg: float = 5.0
-    global_mm: float = 6.0
-    slice_deg: float = 1.5
+    global_mm: float = 8.0
+    slice_deg: float = 1.0
     slice_mm: float = 3.0
     log_scale: float = 0.1
 
@@ -40,12 +40,12 @@ class GaussNewtonConfig:
             correlated between neighbours, so all of them together say less than their number.
     """
 
-    voxels: tuple[int, ...] = (1024,) * 2 + (2048,) * 3 + (4096,) * 3 + (16384,) * 2
+    voxels: tuple[int, ...] = (2048,) * 10 + (4096,) * 20
     first_damping: float = 1.0
     damping_factor: float = 0.3
     last_damping: float = 1e-3
-    huber: float = 1.5
-    effective_voxels: float = 8000.0
+    huber: float = 0.7
+    effective_voxels: float = 4000.0
     psf: PsfConfig = PsfConfig()
     motion_prior: MotionPrior = MotionPrior()
 
