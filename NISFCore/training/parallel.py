@@ -1,5 +1,6 @@
 """Data-parallel training with torch's own launcher (`torchrun -m NISFCore train ...`)."""
 
+import importlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,18 +8,32 @@ from contextlib import contextmanager
 import torch
 import torch.distributed as dist
 
+from NISFCore.errors import Cancelled
+
 
 @contextmanager
 def process_group(device: str) -> Iterator[None]:
-    """Join the group that `torchrun` describes in the environment; nothing without it."""
+    """Join the group that `torchrun` describes in the environment; nothing without it.
+
+    The processes leave together, when the first one has written what it had to write. A process
+    that fails leaves alone, and the others fail at their next exchange.
+    """
     if "WORLD_SIZE" not in os.environ or int(os.environ["WORLD_SIZE"]) < 2:
         yield
         return
+    # An optimiser loads torch._dynamo, which keeps a group that it finds. The group's threads would
+    # outlive it and, now and then, abort the process at its end. Loaded before, it finds none.
+    importlib.import_module("torch._dynamo")
     if device.startswith("cuda"):
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))  # "cuda" is then this one
     dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
     try:
-        yield
+        try:
+            yield
+        except Cancelled:  # of all together, see `any_process`
+            dist.barrier()
+            raise
+        dist.barrier()
     finally:
         dist.destroy_process_group()
 

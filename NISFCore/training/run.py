@@ -21,7 +21,13 @@ from NISFCore.progress import CancelToken, ProgressEvent, ProgressReporter, Sile
 from NISFCore.training.cohort import read_cohort
 from NISFCore.training.config import TrainingConfig
 from NISFCore.training.loop import TrainingState, new_state, train, trained_prior
-from NISFCore.training.parallel import gathered, process_group, process_rank, world_size
+from NISFCore.training.parallel import (
+    any_process,
+    gathered,
+    process_group,
+    process_rank,
+    world_size,
+)
 
 LOG_COLUMNS = (
     "step",
@@ -104,7 +110,8 @@ def train_prior(
     with process_group(device):
         table = concatenate(training).to(device)
         state = new_state(table, config, device)
-        if files.checkpoint.exists():
+        # decided together: a process that begins alone would wait for the others for ever
+        if any_process(files.checkpoint.exists(), state.device):
             load_checkpoint(state, config, files.checkpoint, device)
         if process_rank() == 0:
             start_log(files.log, state.step)
