@@ -22,7 +22,7 @@ import tyro
 from vtkmodules.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 from vtkmodules.vtkCommonCore import vtkPoints
 from vtkmodules.vtkCommonDataModel import vtkCellArray, vtkPolyData
-from vtkmodules.vtkFiltersCore import vtkMassProperties
+from vtkmodules.vtkFiltersCore import vtkMassProperties, vtkPolyDataNormals
 from vtkmodules.vtkFiltersModeling import vtkFillHolesFilter, vtkSelectEnclosedPoints
 
 from NISFCore.analysis.evaluation import evaluate
@@ -76,8 +76,13 @@ def read_obj(text: str) -> vtkPolyData:
     filler = vtkFillHolesFilter()
     filler.SetInputData(surface)
     filler.SetHoleSize(HOLE_SIZE_MM)
-    filler.Update()
-    return filler.GetOutput()
+    normals = vtkPolyDataNormals()  # the caps must be wound as the rest, or volumes are wrong
+    normals.SetInputConnection(filler.GetOutputPort())
+    normals.ConsistencyOn()
+    normals.SplittingOff()
+    normals.AutoOrientNormalsOn()
+    normals.Update()
+    return normals.GetOutput()
 
 
 def inside(surface: vtkPolyData, points_ras: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
