@@ -43,7 +43,7 @@ ProgressStyle = Literal["console", "json", "none"]
 
 
 class ConsoleProgress:
-    """One bar per stage on standard error, with the last loss and PSNR."""
+    """One bar per stage on standard error, with the last PSNR; nothing before the first event."""
 
     def __init__(self, console: Console) -> None:
         self._bars = Progress(
@@ -57,13 +57,15 @@ class ConsoleProgress:
         self._tasks: dict[str, TaskID] = {}
 
     def __enter__(self) -> "ConsoleProgress":
-        self._bars.start()
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._bars.stop()
+        if self._tasks:
+            self._bars.stop()
 
     def report(self, event: ProgressEvent) -> None:
+        if not self._tasks:
+            self._bars.start()  # not before: an empty set of bars shows as an empty line
         if event.stage not in self._tasks:
             task = self._bars.add_task(event.stage, total=event.total, figures="")
             self._tasks[event.stage] = task
