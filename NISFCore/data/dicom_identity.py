@@ -1,5 +1,6 @@
 """One subject and one frame of reference per study: which of several, without naming anybody."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
@@ -11,6 +12,12 @@ Examination = tuple[tuple[str, str], str]
 
 MIN_REDACTED_LENGTH = 3
 """Shorter parts of a name or ID would blank out ordinary words."""
+
+DATE = re.compile(
+    r"(19|20)\d\d([-_. ]?)(0[1-9]|1[0-2])\2(0[1-9]|[12]\d|3[01])"  # 20240229, 2024-02-29
+    r"|(0[1-9]|[12]\d|3[01])([-_. ])(0[1-9]|1[0-2])\6(19|20)\d\d"  # 29.02.2024
+)
+"""Folders of an export are named after the day of birth or examination, UIDs contain it."""
 
 
 def select_examination(
@@ -97,10 +104,13 @@ def _described(records: Sequence[FrameRecord]) -> str:
 
 
 def redacted(name: str, record: FrameRecord) -> str:
-    """A path without those parts that contain the patient's name or ID."""
+    """A path without those parts that contain the patient's name or ID, or a date."""
     words = [w.lower() for w in _identity_words(record)]
-    parts = PurePosixPath(name).parts
-    return "/".join("***" if any(w in p.lower() for w in words) else p for p in parts) or "."
+
+    def tells(part: str) -> bool:
+        return any(w in part.lower() for w in words) or DATE.search(part) is not None
+
+    return "/".join("***" if tells(part) else part for part in PurePosixPath(name).parts) or "."
 
 
 def _identity_words(record: FrameRecord) -> list[str]:

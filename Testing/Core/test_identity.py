@@ -1,0 +1,156 @@
+"""Nothing that the program writes or says identifies a patient.
+
+A DICOM study with a name, an ID and dates in its headers and in the names of its folders and files
+goes through every command; then every word and every byte that came out is searched.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from NISFCore.cli import main
+from NISFCore.data.dicom_identity import DATE
+from Testing.Core.generators.blob_heart import blob_heart, usual_planes
+from Testing.Core.generators.dicom_writer import (
+    BIRTH_DATE,
+    PATIENT_ID,
+    PATIENT_NAME,
+    STUDY_DATE,
+    changed,
+    classic_files,
+    write_files,
+)
+from Testing.Core.teacher_files import QUICK_FIT, write_json, write_prior
+
+SECRETS = [*PATIENT_NAME.split("^"), PATIENT_ID, "4711", BIRTH_DATE, STUDY_DATE, "2024-02-29"]
+INNER_FOLDER = "Mustermann_Erika_SECRET-4711/20240229_MR/born 19610812"
+
+Text = pytest.CaptureFixture[str]
+
+
+def found_in(data: bytes) -> list[str]:
+    return [secret for secret in SECRETS if secret.lower().encode() in data.lower()]
+
+
+def leaks(folder: Path) -> dict[str, list[str]]:
+    """Files below a folder whose content or name says something."""
+    files = [p for p in folder.rglob("*") if p.is_file()]
+    assert files
+    said = {p: found_in(p.read_bytes() + str(p.relative_to(folder)).encode()) for p in files}
+    return {p.name: secrets for p, secrets in said.items() if secrets}
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One patient; some files are damaged, so that messages have something to name."""
+    root = tmp_path_factory.mktemp("identity") / "input"
+    heart = blob_heart()
+    folder = write_files(classic_files(usual_planes(heart), heart), root / INNER_FOLDER)
+    damaged = sorted(folder.rglob("*.dcm"))[3]
+    damaged.write_bytes(damaged.read_bytes()[:700])
+    (folder / "Mustermann report.pdf").write_bytes(b"%PDF")
+    return root
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("outputs")
+    write_prior(folder / "prior.safetensors")
+    write_json(folder / "quick.json", QUICK_FIT)
+    return folder
+
+
+def say(capsys: Text, *arguments: object) -> tuple[int, str]:
+    """Run a command; its exit code and all that it printed."""
+    code = main([str(a) for a in arguments])
+    captured = capsys.readouterr()
+    return code, captured.out + captured.err
+
+
+def fit_options(out: Path, name: str) -> Sequence[object]:
+    options = ["--prior", out / "prior.safetensors", "--config", out / "quick.json"]
+    return ["--out", out / name, *options, "--device", "cpu"]
+
+
+def test_headers_hold_what_must_not_come_out(study: Path) -> None:
+    """The search finds what it looks for."""
+    name = next(study.rglob("*.dcm"))
+    assert set(found_in(name.read_bytes())) >= {*SECRETS[:3], BIRTH_DATE, STUDY_DATE}
+    assert leaks(study)
+
+
+@pytest.mark.parametrize(
+    ("name", "is_date"),
+    [
+        ("20240229", True),
+        ("MR 2024-02-29", True),
+        ("29.02.1961", True),
+        ("1.2.826.20240229101530.7", True),
+        ("Se12", False),
+        ("study 2019", False),
+        ("subject_0001", False),
+        ("20241399", False),
+    ],
+)
+def test_dates_in_names(name: str, is_date: bool) -> None:
+    assert (DATE.search(name) is not None) == is_date
+
+
+def test_no_command_tells_who_it_was(study: Path, out: Path, capsys: Text) -> None:
+    sheet = ["--contact-sheet", out / "sheet.png"]
+    runs = [
+        ["inspect", study, *sheet],
+        ["inspect", study, "--json", *sheet],
+        ["fit", study, *fit_options(out, "result")],
+        ["fit", study, *fit_options(out, "again"), "--progress", "json"],
+        ["export", out / "result", "--out", out / "export", "--spacing-mm", 8, "--phases", "ED"],
+        ["evaluate", out / "result", "--json"],
+    ]
+    for arguments in runs:
+        code, text = say(capsys, *arguments)
+        assert code == 0, text
+        assert text
+        assert found_in(text.encode()) == [], f"{arguments[0]}: {text}"
+    assert {"result", "again", "export", "sheet.png"} <= {p.name for p in out.iterdir()}
+    assert leaks(out) == {}
+
+
+def test_a_folder_that_is_named_after_the_patient(study: Path, out: Path, capsys: Text) -> None:
+    """What the user typed is the user's; the result still has a pseudonym."""
+    named = study / INNER_FOLDER.split("/")[0]
+    code, text = say(capsys, "fit", named, *fit_options(out, "named"), "--progress", "json")
+    assert code == 0
+    assert found_in(text.encode()) == []
+    assert leaks(out / "named") == {}
+
+
+def test_questions_and_errors_name_nobody(
+    study: Path, out: Path, capsys: Text, tmp_path: Path
+) -> None:
+    heart = blob_heart()
+    other = changed(
+        classic_files(usual_planes(heart), heart), PatientID="SECRET-4712", PatientName="Doe^Erika"
+    )
+    two = tmp_path / "two"
+    write_files(classic_files(usual_planes(heart), heart), two / INNER_FOLDER)
+    write_files(other, two / "Doe_Erika")
+    broken = tmp_path / "broken"
+    (broken / INNER_FOLDER).mkdir(parents=True)
+    image = sorted(study.rglob("*.dcm"))[0].read_bytes()
+    (broken / INNER_FOLDER / "Mustermann.dcm").write_bytes(image[:900])
+    few = tmp_path / "few"
+    write_files(classic_files(usual_planes(heart)[:1], heart)[:1], few / INNER_FOLDER)
+    for arguments, expected in (
+        (["fit", two, *fit_options(out, "two")], "which one is meant"),
+        (["fit", two, *fit_options(out, "two"), "--select", "7"], "matches nothing"),
+        (["fit", broken, *fit_options(out, "broken")], "no usable DICOM"),
+        (["fit", few, *fit_options(out, "few")], "no cine"),
+        (["fit", study, *fit_options(out, "few"), "--view", "99=SA"], "no series 99"),
+        (["inspect", two], "which one is meant"),
+    ):
+        code, text = say(capsys, *arguments)
+        assert code == 2, text
+        assert expected in text
+        assert found_in(text.encode()) == [], text
+        assert "doe" not in text.lower()
