@@ -26,6 +26,8 @@ from Testing.Core.teacher_files import QUICK_FIT, write_json, write_prior
 SECRETS = [*PATIENT_NAME.split("^"), PATIENT_ID, "4711", BIRTH_DATE, STUDY_DATE, "2024-02-29"]
 INNER_FOLDER = "Mustermann_Erika_SECRET-4711/20240229_MR/born 19610812"
 
+COARSE_EXPORT = ["--spacing-mm", 8, "--phases", "ED", "--formats", "nifti,slices,tables,report"]
+
 Text = pytest.CaptureFixture[str]
 
 
@@ -104,7 +106,7 @@ def test_no_command_tells_who_it_was(study: Path, out: Path, capsys: Text) -> No
         ["inspect", study, "--json", *sheet],
         ["fit", study, *fit_options(out, "result")],
         ["fit", study, *fit_options(out, "again"), "--progress", "json"],
-        ["export", out / "result", "--out", out / "export", "--spacing-mm", 8, "--phases", "ED"],
+        ["export", out / "result", "--out", out / "export", *COARSE_EXPORT],
         ["evaluate", out / "result", "--json"],
     ]
     for arguments in runs:

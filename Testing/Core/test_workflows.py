@@ -247,8 +247,8 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         use_coarse_protocols(patch)
         formats = (ExportFormat.NIFTI, ExportFormat.TABLES, ExportFormat.REPORT)
-        coarse = partial(ExportSettings, spacing_mm=6.0, surface_spacing_mm=5.0, formats=formats)
-        patch.setattr(workflows, "ExportSettings", coarse)
+        coarse = ExportSettings(spacing_mm=6.0, surface_spacing_mm=6.0, formats=formats)
+        patch.setattr(workflows, "ExportSettings", lambda **_: coarse)
         workflows.run_demo(out, prior=teacher_prior(), device="cpu")
     return out
 
@@ -297,7 +297,7 @@ def test_evaluation_with_a_truth(demo: Path) -> None:
     truth = demo / "simulated" / "subject_0001" / "truth"
     again = workflows.evaluate_folder(demo / "result", truth).to_json_object()
     figures = json.loads((demo / "summary.json").read_text(encoding="utf-8"))
-    for key in ("dice_3d", "slice_motion_mm", "intersection_ncc", "psnr_db", "volumes"):
+    for key in ("dice_in_plane", "slice_motion_mm", "intersection_ncc", "psnr_db", "ssim"):
         assert again[key] == figures[key]
 
 
