@@ -51,7 +51,10 @@ class Estimate:
 
 @dataclass
 class Recorder:
-    """Keeps the history of a solver and passes it on."""
+    """Keeps the history of a solver and passes it on.
+
+    The solver looks at `cancel` before every part of a step.
+    """
 
     stage: str
     total: int
@@ -61,11 +64,7 @@ class Recorder:
     steps: list[FitStep] = field(default_factory=list)
 
     def record(self, loss: float, mse: float) -> None:
-        """Add one finished step.
-
-        Raises:
-            Cancelled: if the user asked for it.
-        """
+        """Add one finished step."""
         seconds = time.monotonic() - self.began
         psnr_db = -10.0 * float(np.log10(max(mse, 1e-12)))
         step = FitStep(self.stage, len(self.steps) + 1, loss, psnr_db, seconds)
@@ -73,7 +72,6 @@ class Recorder:
         self.progress.report(
             ProgressEvent(self.stage, step.step, self.total, seconds, loss=loss, psnr_db=psnr_db)
         )
-        self.cancel.check()
 
 
 def fitted_parameters(

@@ -38,6 +38,11 @@ def process_group(device: str) -> Iterator[None]:
         dist.destroy_process_group()
 
 
+def launched_as_first() -> bool:
+    """Whether this process is the one that reports; known before the group is joined."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def process_rank() -> int:
     """0 when training in one process."""
     return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0

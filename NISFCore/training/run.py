@@ -24,6 +24,7 @@ from NISFCore.training.loop import TrainingState, new_state, train, trained_prio
 from NISFCore.training.parallel import (
     any_process,
     gathered,
+    launched_as_first,
     process_group,
     process_rank,
     world_size,
@@ -100,7 +101,8 @@ def train_prior(
         ConfigError: if the checkpoint was made with another configuration or cohort.
         Cancelled: after a last checkpoint.
     """
-    progress, cancel = progress or SilentProgress(), cancel or CancelToken()
+    progress = progress if progress and launched_as_first() else SilentProgress()
+    cancel = cancel or CancelToken()
     device = resolve_device(device)
     files = TrainingFiles(out)
     files.check(resume, overwrite)
