@@ -25,6 +25,7 @@ from NISFCore.console import (
     cancel_on_signal,
     command_line,
     evaluation_table,
+    fit_notes,
     fit_table,
     inspect_notes,
     print_error,
@@ -231,8 +232,10 @@ class Fit:
         with self.job.supervised() as supervision:
             result = workflows.fit_input(source, self.out, config=config, **options, **supervision)
         then = command_line("nisf", "export", self.out, "--out", f"{self.out}-export")
-        values = {"folder": str(self.out), **result.figures}
-        self.job.answer(values, fit_table(result), f"result: {self.out}", f"next: {then}")
+        warnings = list(result.study.warnings)
+        values = {"folder": str(self.out), **result.figures, "warnings": warnings}
+        shown = [fit_table(result), *fit_notes(result), f"result: {self.out}", f"next: {then}"]
+        self.job.answer(values, *shown)
 
 
 @dataclass(frozen=True)

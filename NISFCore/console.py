@@ -179,6 +179,11 @@ def fit_table(result: "FitResult") -> Table:
     return table
 
 
+def fit_notes(result: "FitResult") -> list[str]:
+    """Lines below the table of a fit: what was repaired, left out or assumed."""
+    return [f"! {text}" for text in result.study.warnings]
+
+
 def _fit_figures(result: "FitResult") -> str:
     figures = result.figures
     texts = [f"PSNR {figures['psnr_db']:.2f} dB"]

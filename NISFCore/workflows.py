@@ -170,6 +170,7 @@ def run_demo(
         seed: of the subject; `DEMO_SEED` by default.
         overwrite: whether an earlier demo in `out` may be replaced.
     """
+    prior = prior or load_prior()
     with new_folder(out, overwrite, SUMMARY_FILE) as folder:
         settings = CohortSettings(n_subjects=1, seed=DEMO_SEED if seed is None else seed)
         (subject,) = simulate_cohort(folder / "simulated", settings, progress, cancel)

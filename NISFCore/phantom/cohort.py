@@ -19,7 +19,7 @@ from time import monotonic
 import numpy as np
 
 from NISFCore.data.nifti_manifest import write_nifti_study
-from NISFCore.errors import ConfigError, OutputError
+from NISFCore.errors import Cancelled, ConfigError, OutputError
 from NISFCore.files import new_folder
 from NISFCore.phantom.dicom_writer import write_dicom
 from NISFCore.phantom.parameters import Mode
@@ -91,10 +91,15 @@ def simulate_cohort(
     missing = [k for k in numbers if not _is_complete(out, k, settings)]
     steps = _in_processes if settings.n_workers > 1 else _in_this_process
     done = total - len(missing)
-    for number in steps(out, missing, settings, cancel):
-        done += 1
-        seconds = monotonic() - start
-        progress.report(ProgressEvent(STAGE, done, total, seconds, message=_name(number)))
+    try:
+        for number in steps(out, missing, settings, cancel):
+            done += 1
+            seconds = monotonic() - start
+            progress.report(ProgressEvent(STAGE, done, total, seconds, message=_name(number)))
+    except Cancelled as error:
+        raise Cancelled(
+            f"cancelled by the user; {done} of {total} subjects are complete: run it again to go on"
+        ) from error
     return [out / _name(k) for k in numbers]
 
 

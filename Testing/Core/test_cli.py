@@ -206,7 +206,17 @@ def test_a_fit_reports_every_step_as_json(files: Path, tmp_path: Path, capsys: T
     assert [p["step"] for p in progress if p["stage"] == "read"] == [0, 1]
     assert result["event"] == "result"
     assert result["folder"] == str(tmp_path / "result")
+    assert result["warnings"] == []
     assert result["psnr_db"] == load_result(tmp_path / "result").figures["psnr_db"]
+
+
+def test_what_was_assumed_is_told(files: Path, tmp_path: Path, capsys: Text) -> None:
+    arguments = [*fit_arguments(files, tmp_path / "result"), "--views", "SA"]
+    assert nisf(*arguments) == 0
+    lines = capsys.readouterr().out.splitlines()
+    (note,) = [line for line in lines if line.startswith("! no 4-chamber view")]
+    assert nisf(*arguments, "--overwrite", "--progress", "json") == 0
+    assert note[2:] in json_lines(capsys.readouterr().out)[-1]["warnings"]
 
 
 def test_silence_can_be_asked_for(files: Path, tmp_path: Path, capsys: Text) -> None:

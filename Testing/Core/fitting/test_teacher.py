@@ -4,7 +4,7 @@ Nothing but the solver stands between it and a perfect answer, so bounds are tig
 is the clipping of the brightest percent and the half precision of stored voxels.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -108,6 +108,25 @@ def test_without_misalignment_nothing_moves() -> None:
     for motion in result.parameters.slice_motion:
         assert motion.distance_mm < 0.02
         assert motion.angle_deg < 0.02
+
+
+@pytest.mark.parametrize("views", [(View.SA,), (View.SA, View.LA_4CH)])
+def test_a_slice_or_two(views: tuple[View, ...]) -> None:
+    """One slice has nothing to be moved against: all its motion is the heart's."""
+    teacher = teacher_study(views, seed=0)
+    chosen = (2,) if views == (View.SA,) else (2, 6)
+    study = replace(teacher.study, slices=tuple(teacher.study.slices[k] for k in chosen))
+    result = fit_study(study, teacher_prior())
+    assert result.figures["psnr_db"] > 50
+    still = [m.distance_mm < 1e-9 for m in result.parameters.slice_motion]
+    assert still == [len(chosen) == 1] * len(chosen)
+
+
+def test_one_phase_is_enough_for_the_motion() -> None:
+    teacher = teacher_study(seed=0, n_phases=1)
+    fit = Case(teacher, fit_study(teacher.study, teacher_prior()))
+    assert fit.motion_errors().distance_mm.max() < 0.02
+    assert fit.result.figures["psnr_db"] > 50
 
 
 def test_the_papers_recipe_finds_it_too() -> None:
