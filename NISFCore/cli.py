@@ -234,8 +234,8 @@ class Fit:
         then = command_line("nisf", "export", self.out, "--out", f"{self.out}-export")
         warnings = list(result.study.warnings)
         values = {"folder": str(self.out), **result.figures, "warnings": warnings}
-        shown = [fit_table(result), *fit_notes(result), f"result: {self.out}", f"next: {then}"]
-        self.job.answer(values, *shown)
+        notes = [*fit_notes(result), f"result: {self.out}", f"next: {then}"]
+        self.job.answer(values, fit_table(result), *notes)
 
 
 @dataclass(frozen=True)
