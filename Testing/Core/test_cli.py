@@ -32,6 +32,10 @@ POSIX = pytest.mark.skipif(sys.platform == "win32", reason="signals end a proces
 
 Text = pytest.CaptureFixture[str]
 
+BUSY_MACHINE_SECONDS = 10.0
+"""A job that ignores its cancellation runs for minutes; on a quiet machine it ends within a second,
+which a test on a busy one cannot measure."""
+
 
 def nisf(*arguments: object) -> int:
     """Run the program in this process; its exit code."""
@@ -57,6 +61,12 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_json(folder / "quick.json", QUICK_FIT)
     write_json(folder / "endless.json", ENDLESS_FIT)
     return folder
+
+
+@pytest.fixture(autouse=True)
+def few_voxels_for_the_psnr(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The figure at the end of a fit costs more than these small fits."""
+    monkeypatch.setattr("NISFCore.fitting.fit.N_PSNR_VOXELS", 5000)
 
 
 def fit_arguments(files: Path, out: Path, config: str = "quick.json") -> list[object]:
@@ -369,9 +379,10 @@ def test_from_simulated_hearts_to_figures(
     assert set(figures["dice_3d"]) == {"lv_blood_pool", "lv_myocardium", "rv_blood_pool"}
     assert figures["slice_motion_mm"]["before"] > 1
     assert figures["volumes"]["ef_percent"]["truth"] > 10
-    without_truth = answer("evaluate", "result")
-    assert without_truth["dice_3d"] is None
-    assert without_truth["psnr_db"] == figures["psnr_db"]
+    assert nisf("evaluate", "result") == 0
+    text = capsys.readouterr().out
+    assert f"{figures['psnr_db']:.3f}" in text
+    assert "dice_3d" not in text  # without a truth
 
 
 def test_people_are_told_where_things_are(
@@ -385,8 +396,6 @@ def test_people_are_told_where_things_are(
     coarse = ["--spacing-mm", 9, "--phases", "ED", "--formats", "tables"]
     assert nisf("export", "result", "--out", "export", *coarse) == 0
     assert "files in export" in capsys.readouterr().out
-    assert nisf("evaluate", "result") == 0
-    assert "psnr_db" in capsys.readouterr().out
 
 
 # Cancelling --------------------------------------------------------------------------------------
@@ -410,7 +419,7 @@ def cancelled_fit(files: Path, out: Path, ask: Callable[[], None], *more: object
 def test_cancel_by_file(files: Path, tmp_path: Path, capsys: Text) -> None:
     stop, out = tmp_path / "stop ä", tmp_path / "out" / "result"
     options = ["--cancel-file", stop, "--progress", "json"]
-    assert cancelled_fit(files, out, stop.touch, *options) < 1.0
+    assert cancelled_fit(files, out, stop.touch, *options) < BUSY_MACHINE_SECONDS
     *progress, last = json_lines(capsys.readouterr().out)
     assert any(line["stage"] == "fit" for line in progress)
     assert last["event"] == "cancelled"
@@ -424,7 +433,7 @@ def test_cancel_by_signal(
 ) -> None:
     out = tmp_path / "out" / "result"
     seconds = cancelled_fit(files, out, lambda: os.kill(os.getpid(), number), "--progress", "none")
-    assert seconds < 1.0
+    assert seconds < BUSY_MACHINE_SECONDS
     assert "nisf: cancelled by the user" in capsys.readouterr().err
     assert list((tmp_path / "out").iterdir()) == []
 
@@ -457,7 +466,7 @@ def test_an_interrupt_in_a_terminal(files: Path, tmp_path: Path) -> None:
         process.kill()
         process.communicate()
     assert last["event"] == "cancelled"
-    assert seconds < 1.0
+    assert seconds < BUSY_MACHINE_SECONDS
     assert list((tmp_path / "out").iterdir()) == []
 
 
