@@ -2,12 +2,16 @@
 
 import json
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from NISFCore.data.nifti_manifest import write_nifti_study
+from NISFCore.model.config import HeartRegion
+from NISFCore.model.decoder import Decoder
+from NISFCore.model.prior import Prior
 from NISFCore.phantom import cohort, protocol
 from NISFCore.phantom.protocol import AcquisitionProtocol
 from NISFCore.views import CARDIAC_VIEWS, View
@@ -33,8 +37,20 @@ def write_study(folder: Path, views: tuple[View, ...] = CARDIAC_VIEWS, seed: int
     return folder
 
 
+@cache
+def small_prior() -> Prior:
+    """The teacher's prior of a smaller region: less to render and to export."""
+    whole = teacher_prior()
+    region = HeartRegion(semi_axes_mm=(40.0, 36.0, 42.0))
+    config = replace(whole.info.decoder, region=region)
+    decoder = Decoder(config)
+    decoder.load_state_dict(whole.decoder.state_dict())
+    info = replace(whole.info, decoder=config)
+    return replace(whole, info=info, decoder=decoder.requires_grad_(False).eval())
+
+
 def write_prior(path: Path) -> Path:
-    teacher_prior().save(path)
+    small_prior().save(path)
     return path
 
 

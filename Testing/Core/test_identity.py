@@ -26,6 +26,7 @@ from Testing.Core.teacher_files import QUICK_FIT, write_json, write_prior
 SECRETS = [*PATIENT_NAME.split("^"), PATIENT_ID, "4711", BIRTH_DATE, STUDY_DATE, "2024-02-29"]
 INNER_FOLDER = "Mustermann_Erika_SECRET-4711/20240229_MR/born 19610812"
 
+LONG_AXIS = ["LA_2CH", "LA_3CH", "LA_4CH"]  # few slices: a short report
 COARSE_EXPORT = ["--spacing-mm", 8, "--phases", "ED", "--formats", "nifti,slices,tables,report"]
 
 Text = pytest.CaptureFixture[str]
@@ -104,7 +105,7 @@ def test_no_command_tells_who_it_was(study: Path, out: Path, capsys: Text) -> No
     runs = [
         ["inspect", study, *sheet],
         ["inspect", study, "--json", *sheet],
-        ["fit", study, *fit_options(out, "result")],
+        ["fit", study, *fit_options(out, "result"), "--views", *LONG_AXIS],
         ["fit", study, *fit_options(out, "again"), "--progress", "json"],
         ["export", out / "result", "--out", out / "export", *COARSE_EXPORT],
         ["evaluate", out / "result", "--json"],

@@ -24,6 +24,7 @@ from Testing.Core.fitting.teacher import teacher_prior, teacher_study
 from Testing.Core.teacher_files import (
     QUICK_FIT,
     QUICK_TRAINING,
+    small_prior,
     use_coarse_protocols,
     write_json,
     write_prior,
@@ -49,7 +50,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def fitted(source: StudyInput, out: Path, **more: Any) -> FitResult:
     """`fit_input` with quick settings, on the CPU."""
-    options: dict[str, Any] = {"prior": teacher_prior(), "config": QUICK, "device": "cpu"} | more
+    options: dict[str, Any] = {"prior": small_prior(), "config": QUICK, "device": "cpu"} | more
     return workflows.fit_input(source, out, **options)
 
 
@@ -58,6 +59,12 @@ def result_folder(study: Path) -> Path:
     folder = study.parent / "result"
     fitted(StudyInput(study), folder)
     return folder
+
+
+@pytest.fixture(autouse=True)
+def few_voxels_for_the_psnr(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The figure at the end of a fit costs more than these small fits."""
+    monkeypatch.setattr("NISFCore.fitting.fit.N_PSNR_VOXELS", 5000)
 
 
 def test_a_fit_is_written_as_it_is_returned(study: Path, tmp_path: Path) -> None:
@@ -75,7 +82,7 @@ def test_a_fit_is_written_as_it_is_returned(study: Path, tmp_path: Path) -> None
 
 
 def test_a_better_fit_makes_slices_agree(study: Path, tmp_path: Path) -> None:
-    result = fitted(StudyInput(study), tmp_path / "result", config=DEFAULT)
+    result = fitted(StudyInput(study), tmp_path / "result", prior=teacher_prior(), config=DEFAULT)
     figures = result.figures
     assert figures["intersection_ncc_after"] > figures["intersection_ncc_before"] + 0.02
     assert figures["intersection_ncc_after"] > 0.95
@@ -249,7 +256,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
         formats = (ExportFormat.NIFTI, ExportFormat.TABLES, ExportFormat.REPORT)
         coarse = ExportSettings(spacing_mm=6.0, surface_spacing_mm=6.0, formats=formats)
         patch.setattr(workflows, "ExportSettings", lambda **_: coarse)
-        workflows.run_demo(out, prior=teacher_prior(), device="cpu")
+        workflows.run_demo(out, prior=small_prior(), device="cpu")
     return out
 
 
@@ -280,7 +287,7 @@ def test_a_demo_replaces_only_a_demo(demo: Path, tmp_path: Path) -> None:
     token = CancelToken()
     token.cancel()
     (tmp_path / "diary").write_text("mine")
-    run = partial(workflows.run_demo, prior=teacher_prior(), cancel=token)
+    run = partial(workflows.run_demo, prior=small_prior(), cancel=token)
     with pytest.raises(OutputError, match="not ours to delete"):
         run(tmp_path, overwrite=True)
     with pytest.raises(OutputError, match="not empty"):

@@ -36,6 +36,12 @@ def study(teacher: Teacher) -> CineStudy:
     return teacher.study
 
 
+@pytest.fixture(autouse=True)
+def few_voxels_for_the_psnr(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The figure at the end of a fit costs more than these small fits."""
+    monkeypatch.setattr("NISFCore.fitting.fit.N_PSNR_VOXELS", 5000)
+
+
 class Keep:
     """Keeps the events of a job, and does something at each."""
 
