@@ -1,28 +1,25 @@
 """The `nisf` program: one dataclass per command; each `run` calls the library and shows its answer.
 
-Exit codes: 0 done, 2 wrong input or settings (one clear message), 130 cancelled. Answers go to
-standard output, bars and messages to standard error; with `--progress json` everything is one JSON
-object per line on standard output.
+Exit codes: 0 done, 1 some subjects of a batch failed, 2 wrong input or settings (one clear
+message), 130 cancelled. Answers go to standard output, bars and messages to standard error; with
+`--progress json` everything is one JSON object per line on standard output.
 
 The libraries behind a command (torch, VTK, ...) take seconds to load, so each `run` imports what
 it needs: help, and mistakes on the command line, are answered at once.
 """
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict
+from typing import Annotated, Any, Literal
 
 import tyro
-from rich.console import RenderableType
-from tyro.conf import Positional, UseAppendAction, arg, subcommand
+from tyro.conf import Positional, arg, subcommand
 
 from NISFCore._version import __version__
+from NISFCore.cli_options import Device, Job, OptionalPath, OptionalText, Reading, options_of
 from NISFCore.console import (
-    ProgressStyle,
-    cancel_on_signal,
+    batch_text,
     command_line,
     evaluation_table,
     fit_notes,
@@ -31,79 +28,14 @@ from NISFCore.console import (
     print_error,
     print_json,
     print_json_line,
-    progress_reporter,
     show,
     tolerate_any_encoding,
 )
 from NISFCore.errors import Cancelled, NISFError
 from NISFCore.export.settings import ExportSettings, parse_formats
-from NISFCore.progress import CancelToken, ProgressReporter
 from NISFCore.views import CARDIAC_VIEWS, View
 
-if TYPE_CHECKING:
-    from NISFCore.workflows import StudyInput
-
-EXIT_DONE, EXIT_ERROR, EXIT_CANCELLED = 0, 2, 130
-Device = Literal["auto", "cpu", "cuda"]
-OptionalPath = Annotated[Path | None, arg(metavar="PATH")]
-OptionalText = Annotated[str | None, arg(metavar="TEXT")]
-
-
-class Supervision(TypedDict):
-    """The arguments by which every long job is watched and stopped."""
-
-    progress: ProgressReporter
-    cancel: CancelToken
-
-
-@dataclass(frozen=True)
-class Job:
-    """Options of every long command.
-
-    Attributes:
-        progress: bars, one JSON object per line on standard output, or nothing.
-        cancel_file: the job stops within a second once this file exists.
-    """
-
-    progress: ProgressStyle = "console"
-    cancel_file: OptionalPath = None
-
-    @contextmanager
-    def supervised(self) -> Iterator[Supervision]:
-        """Show progress, and cancel by signal or file, while the block runs."""
-        with (
-            progress_reporter(self.progress) as progress,
-            cancel_on_signal(self.cancel_file) as cancel,
-        ):
-            yield {"progress": progress, "cancel": cancel}
-
-    def answer(self, values: dict[str, Any], *shown: RenderableType) -> None:
-        """The job's last words: `values` for programs, or what is `shown` to people."""
-        if self.progress == "json":
-            print_json_line({"event": "result", **values})
-        else:
-            show(*shown)
-
-
-@dataclass(frozen=True)
-class Reading:
-    """How a study is read.
-
-    Attributes:
-        views: views to use.
-        view: correct a view, NAME being a series number or file stem (may be given repeatedly).
-        select: which examination, where the input holds several.
-    """
-
-    views: tuple[View, ...] = CARDIAC_VIEWS
-    view: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="NAME=VIEW")] = ()
-    select: OptionalText = None
-
-    def of(self, path: Path) -> "StudyInput":
-        from NISFCore import workflows
-
-        overrides = workflows.view_overrides(self.view)
-        return workflows.StudyInput(path, overrides, self.select, self.views)
+EXIT_DONE, EXIT_SOME_FAILED, EXIT_ERROR, EXIT_CANCELLED = 0, 1, 2, 130
 
 
 @dataclass(frozen=True)
@@ -196,7 +128,7 @@ class Train:
         from NISFCore.training.run import train_prior
 
         config = workflows.training_config(self.config)
-        options = _options(self, "name", "device", "resume", "overwrite")
+        options = options_of(self, "name", "device", "resume", "overwrite")
         with self.job.supervised() as supervision:
             train_prior(self.cohort, self.out, config, **options, **supervision)
         self.job.answer({"file": str(self.out)}, f"prior: {self.out}")
@@ -228,7 +160,7 @@ class Fit:
         from NISFCore import workflows
 
         source, config = self.reading.of(self.input), workflows.fit_config(self.config)
-        options = _options(self, "prior", "device", "overwrite")
+        options = options_of(self, "prior", "device", "overwrite")
         with self.job.supervised() as supervision:
             result = workflows.fit_input(source, self.out, config=config, **options, **supervision)
         then = command_line("nisf", "export", self.out, "--out", f"{self.out}-export")
@@ -278,6 +210,58 @@ class Export:
 
 
 @dataclass(frozen=True)
+class Batch:
+    """Fit many subjects, each in a process of its own; run it again to go on after a stop.
+
+    Exit code 0 if all are done, 1 if some failed (`summary.csv` says which and why).
+
+    Attributes:
+        input_root: a folder with one folder or zip per subject.
+        out_root: a folder for results and summary.
+        prior: a prior file; the bundled one by default.
+        config: default (Gauss-Newton), paper (Adam), or a JSON file of settings.
+        device: auto takes CUDA where it works.
+        views: views to use.
+        formats: what to export of every subject: none, all, or a comma-separated list.
+        spacing_mm: voxel size of exported volumes.
+        phases: all, or a list of ED, ES and phase indices, e.g. ED,ES,7.
+        workers: subjects at once.
+        keep_names: call subjects as their folders are called (only if that identifies nobody);
+            by default they are numbered.
+    """
+
+    input_root: Positional[Path]
+    out_root: Positional[Path]
+    prior: OptionalPath = None
+    config: str = "default"
+    device: Device = "auto"
+    views: tuple[View, ...] = CARDIAC_VIEWS
+    formats: str = "tables"
+    spacing_mm: float = ExportSettings.spacing_mm
+    phases: str = ExportSettings.phases
+    workers: int = 1
+    keep_names: bool = False
+    job: Annotated[Job, arg(name="")] = Job()
+
+    def run(self) -> int:
+        from NISFCore import workflows
+        from NISFCore.batch import plan, run
+
+        formats = () if self.formats == "none" else parse_formats(self.formats)
+        options = options_of(self, "prior", "device", "views", "spacing_mm", "phases", "keep_names")
+        config = workflows.fit_config(self.config)
+        settings = plan.BatchSettings(
+            config=config, formats=formats, n_workers=self.workers, **options
+        )
+        with self.job.supervised() as supervision:
+            summary = run.run_batch(self.input_root, self.out_root, settings, **supervision)
+        table = self.out_root / run.SUMMARY_CSV
+        values = {"folder": str(self.out_root), "summary": str(table), **summary.counts}
+        self.job.answer(values, batch_text(summary.counts), f"summary: {table}")
+        return EXIT_SOME_FAILED if summary.counts["failed"] else EXIT_DONE
+
+
+@dataclass(frozen=True)
 class Evaluate:
     """Measure a result, against the truth of a simulated study where there is one.
 
@@ -323,7 +307,7 @@ class Demo:
     def run(self) -> None:
         from NISFCore import workflows
 
-        options = _options(self, "seed", "device", "overwrite")
+        options = options_of(self, "seed", "device", "overwrite")
         with self.job.supervised() as supervision:
             evaluation = workflows.run_demo(self.out, **options, **supervision)
         report = self.out / "export" / "report.html"
@@ -336,15 +320,11 @@ Command = (
     | Annotated[Inspect, subcommand("inspect")]
     | Annotated[Fit, subcommand("fit")]
     | Annotated[Export, subcommand("export")]
+    | Annotated[Batch, subcommand("batch")]
     | Annotated[Evaluate, subcommand("evaluate")]
     | Annotated[Simulate, subcommand("simulate")]
     | Annotated[Train, subcommand("train")]
 )
-
-
-def _options(command: Any, *names: str) -> dict[str, Any]:
-    """Options of a command that the library takes under the same names."""
-    return {name: getattr(command, name) for name in names}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -366,14 +346,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(command: Any) -> int:
     try:
-        command.run()
+        return int(command.run() or EXIT_DONE)
     except Cancelled as error:
         return _fail(command, "cancelled", str(error), EXIT_CANCELLED)
     except KeyboardInterrupt:  # before the job took over the signals, or asked twice
         return _fail(command, "cancelled", "cancelled by the user", EXIT_CANCELLED)
     except NISFError as error:
         return _fail(command, "error", str(error), EXIT_ERROR)
-    return EXIT_DONE
 
 
 def _fail(command: Any, event: str, message: str, code: int) -> int:

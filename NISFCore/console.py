@@ -193,6 +193,11 @@ def _fit_figures(result: "FitResult") -> str:
     return "; ".join([*texts, f"{result.seconds['fit']:.1f} s"])
 
 
+def batch_text(counts: Mapping[str, int]) -> str:
+    """How many subjects of a batch ended how."""
+    return ", ".join(f"{n} {status}" for status, n in counts.items())
+
+
 def evaluation_table(evaluation: "Evaluation") -> Table:
     """The figures of an evaluation, a row each."""
     table = Table(title="Evaluation", caption="Research use only; not a medical device.")

@@ -25,7 +25,7 @@ def study_folders(cohort: Path) -> list[Path]:
     subjects = sorted(p for p in cohort.iterdir() if p.is_dir() and not p.name.startswith("."))
     if not subjects:
         raise CohortError(f"{cohort} has no subject folders; make some with `nisf simulate`")
-    return [_study_folder(subject) for subject in subjects]
+    return [study_folder(subject) for subject in subjects]
 
 
 def read_cohort(
@@ -67,7 +67,8 @@ def _table(study: CineStudy, region: HeartRegion) -> VoxelTable:
     return voxel_table(study, canonical_frame_of(study), region)
 
 
-def _study_folder(subject: Path) -> Path:
+def study_folder(subject: Path) -> Path:
+    """The folder of a subject's images: `images` or `dicom` in it, else the folder itself."""
     for name in STUDY_SUBFOLDERS:
         if (subject / name).is_dir():
             return subject / name

@@ -19,7 +19,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("analysis",),
     ("export",),
     ("workflows",),
-    ("console", "cli", "__main__"),
+    ("batch",),
+    ("console", "cli_options", "cli", "__main__"),
 )
 """From earlier to later; a part may import earlier layers, its own layer, and itself."""
 

@@ -1,0 +1,201 @@
+"""What a batch does: its subjects, its settings, and where it keeps them.
+
+    OUT_ROOT/batch.json               settings, and which subject stands for which input
+             summary.csv, .json       one row per subject
+             subject_0001/result/     as `nisf fit` writes it
+                          export/     as `nisf export` writes it
+
+Names of input folders may be names of patients: subjects are numbered, and `batch.json` knows
+inputs again by a salted digest of their names. A user whose names identify nobody can keep them.
+"""
+
+import hashlib
+import json
+import re
+import secrets
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from NISFCore.config import from_json_object, to_json_object
+from NISFCore.errors import CohortError, ConfigError, OutputError
+from NISFCore.export.settings import ExportFormat, ExportSettings
+from NISFCore.files import write_text_atomically
+from NISFCore.fitting import config as fit_configs
+from NISFCore.fitting.config import FitConfig
+from NISFCore.training.cohort import study_folder
+from NISFCore.views import CARDIAC_VIEWS, View
+
+BATCH_FILE = "batch.json"
+BATCH_VERSION = 1
+
+
+@dataclass(frozen=True)
+class BatchSettings:
+    """How every subject is treated.
+
+    Attributes:
+        prior: a prior file; None is the bundled one.
+        views: the views to use.
+        formats: what is exported of every subject; empty for nothing.
+        spacing_mm, phases: see `ExportSettings`.
+        n_workers: subjects at once, each in a process of its own.
+        keep_names: call subjects as their input folders are called, instead of numbering them.
+    """
+
+    prior: Path | None = None
+    config: FitConfig = fit_configs.DEFAULT
+    device: str = "auto"
+    views: tuple[View, ...] = CARDIAC_VIEWS
+    formats: tuple[ExportFormat, ...] = (ExportFormat.TABLES,)
+    spacing_mm: float = ExportSettings.spacing_mm
+    phases: str = ExportSettings.phases
+    n_workers: int = 1
+    keep_names: bool = False
+
+    def __post_init__(self) -> None:
+        if self.n_workers < 1:
+            raise ConfigError(f"workers: got {self.n_workers}, allowed: 1 or more")
+        if self.formats:
+            self.export  # noqa: B018 - refuses a wrong spacing or phase before anything runs
+
+    @property
+    def export(self) -> ExportSettings:
+        """Settings of every subject's export."""
+        return ExportSettings(self.spacing_mm, self.phases, self.formats, overwrite=True)
+
+    @property
+    def fingerprint(self) -> dict[str, Any]:
+        """All that results depend on, as plain JSON: results of different ones are not mixed."""
+        values = to_json_object(replace(self, prior=None))
+        for name in ("device", "n_workers"):
+            del values[name]
+        digest = None if self.prior is None else hashlib.sha256(self.prior.read_bytes()).hexdigest()
+        return values | {"prior": digest}
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One subject of a batch.
+
+    Attributes:
+        name: as it is called in all that comes out.
+        study: folder or zip of its images.
+        folder: where its results go.
+        said: parts of the input's path that messages must not repeat.
+    """
+
+    name: str
+    study: Path
+    folder: Path
+    said: tuple[str, ...] = ()
+
+    def anonymous(self, message: str) -> str:
+        """A message without the input's path and name."""
+        for text in self.said:
+            message = re.sub(re.escape(text), self.name, message, flags=re.IGNORECASE)
+        return message
+
+
+@dataclass(frozen=True)
+class _StoredBatch:
+    """The content of `batch.json`."""
+
+    version: int
+    settings: dict[str, Any]
+    salt: str
+    names: dict[str, str] = field(default_factory=dict)
+
+    def digest(self, name: str) -> str:
+        return hashlib.sha256(f"{self.salt}/{name}".encode()).hexdigest()[:16]
+
+
+def plan_batch(input_root: Path, out_root: Path, settings: BatchSettings) -> list[Subject]:
+    """The subjects of a batch, in order; `batch.json` is written.
+
+    Raises:
+        CohortError: if there is no subject.
+        ConfigError: if `out_root` holds a batch of other settings.
+        OutputError: if `out_root` cannot be written, or holds something else.
+    """
+    inputs = subject_inputs(input_root, out_root)
+    stored = _stored_batch(out_root, settings)
+    names = dict(stored.names)
+    for path in inputs:
+        names.setdefault(stored.digest(path.name), _new_name(path, names, settings))
+    stored = replace(stored, names=names)
+    write_text_atomically(out_root / BATCH_FILE, json.dumps(to_json_object(stored), indent=2))
+    return [_subject(path, out_root, names[stored.digest(path.name)], settings) for path in inputs]
+
+
+def subject_inputs(input_root: Path, out_root: Path) -> list[Path]:
+    """Folders and zips of subjects, in order of name; never the batch's own output.
+
+    Raises:
+        CohortError: if there is none.
+    """
+    if not input_root.is_dir():
+        raise CohortError(
+            f"no folder {input_root}; give a folder that holds one folder (or zip) per subject"
+        )
+    found = [p for p in sorted(input_root.iterdir()) if _is_subject(p)]
+    found = [p for p in found if p.resolve() != out_root.resolve()]
+    if not found:
+        raise CohortError(
+            f"{input_root} holds no subjects; a batch takes a folder with one folder (or zip) per "
+            "subject. For one study use `nisf fit`"
+        )
+    return found
+
+
+def _is_subject(path: Path) -> bool:
+    if path.name.startswith("."):
+        return False
+    if path.is_dir():
+        return not (path / BATCH_FILE).exists() and any(path.iterdir())
+    return path.suffix.lower() == ".zip"
+
+
+def _new_name(path: Path, names: dict[str, str], settings: BatchSettings) -> str:
+    if settings.keep_names:
+        return path.name
+    taken = [int(name.rpartition("_")[2]) for name in names.values()]
+    return f"subject_{max(taken, default=0) + 1:04d}"
+
+
+def _subject(path: Path, out_root: Path, name: str, settings: BatchSettings) -> Subject:
+    study = study_folder(path) if path.is_dir() else path
+    said = () if settings.keep_names else (str(study), str(path), path.name, path.stem)
+    return Subject(name, study, out_root / name, said)
+
+
+def _stored_batch(out_root: Path, settings: BatchSettings) -> _StoredBatch:
+    path = out_root / BATCH_FILE
+    if not path.exists():
+        _check_empty(out_root)
+        return _StoredBatch(BATCH_VERSION, settings.fingerprint, secrets.token_hex(16))
+    try:
+        stored = from_json_object(_StoredBatch, json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, ConfigError) as error:
+        raise OutputError(f"{path} is damaged; choose another output folder") from error
+    if stored.version != BATCH_VERSION or stored.settings != settings.fingerprint:
+        changed = sorted(
+            name
+            for name in {*stored.settings, *settings.fingerprint}
+            if stored.settings.get(name) != settings.fingerprint.get(name)
+        )
+        raise ConfigError(
+            f"{out_root} holds a batch made with other settings ({', '.join(changed) or 'version'})"
+            "; use the same ones to go on with it, or choose another output folder"
+        )
+    return stored
+
+
+def _check_empty(out_root: Path) -> None:
+    try:
+        if out_root.exists() and (not out_root.is_dir() or any(out_root.iterdir())):
+            raise OutputError(
+                f"{out_root} is not empty and no batch was made there; choose another folder"
+            )
+    except OSError as error:
+        raise OutputError(f"cannot read {out_root}: {error.strerror or error}") from error

@@ -1,0 +1,89 @@
+"""Options that several commands of the `nisf` program share."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict
+
+from rich.console import RenderableType
+from tyro.conf import UseAppendAction, arg
+
+from NISFCore.console import (
+    ProgressStyle,
+    cancel_on_signal,
+    print_json_line,
+    progress_reporter,
+    show,
+)
+from NISFCore.progress import CancelToken, ProgressReporter
+from NISFCore.views import CARDIAC_VIEWS, View
+
+if TYPE_CHECKING:
+    from NISFCore.workflows import StudyInput
+
+Device = Literal["auto", "cpu", "cuda"]
+OptionalPath = Annotated[Path | None, arg(metavar="PATH")]
+OptionalText = Annotated[str | None, arg(metavar="TEXT")]
+
+
+class Supervision(TypedDict):
+    """The arguments by which every long job is watched and stopped."""
+
+    progress: ProgressReporter
+    cancel: CancelToken
+
+
+@dataclass(frozen=True)
+class Job:
+    """Options of every long command.
+
+    Attributes:
+        progress: bars, one JSON object per line on standard output, or nothing.
+        cancel_file: the job stops within a second once this file exists.
+    """
+
+    progress: ProgressStyle = "console"
+    cancel_file: OptionalPath = None
+
+    @contextmanager
+    def supervised(self) -> Iterator[Supervision]:
+        """Show progress, and cancel by signal or file, while the block runs."""
+        with (
+            progress_reporter(self.progress) as progress,
+            cancel_on_signal(self.cancel_file) as cancel,
+        ):
+            yield {"progress": progress, "cancel": cancel}
+
+    def answer(self, values: dict[str, Any], *shown: RenderableType) -> None:
+        """The job's last words: `values` for programs, or what is `shown` to people."""
+        if self.progress == "json":
+            print_json_line({"event": "result", **values})
+        else:
+            show(*shown)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a study is read.
+
+    Attributes:
+        views: views to use.
+        view: correct a view, NAME being a series number or file stem (may be given repeatedly).
+        select: which examination, where the input holds several.
+    """
+
+    views: tuple[View, ...] = CARDIAC_VIEWS
+    view: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="NAME=VIEW")] = ()
+    select: OptionalText = None
+
+    def of(self, path: Path) -> "StudyInput":
+        from NISFCore import workflows
+
+        overrides = workflows.view_overrides(self.view)
+        return workflows.StudyInput(path, overrides, self.select, self.views)
+
+
+def options_of(command: Any, *names: str) -> dict[str, Any]:
+    """Options of a command that the library takes under the same names."""
+    return {name: getattr(command, name) for name in names}

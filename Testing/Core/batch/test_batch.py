@@ -1,0 +1,322 @@
+"""Batches: what is kept, redone, refused and said; with real processes."""
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from NISFCore.batch.plan import BatchSettings, Subject, plan_batch, subject_inputs
+from NISFCore.batch.run import run_batch
+from NISFCore.cli import main
+from NISFCore.config import from_json_object
+from NISFCore.errors import Cancelled, CohortError, ConfigError, OutputError, PriorError
+from NISFCore.fitting.config import FitConfig
+from NISFCore.fitting.storage import load_result
+from NISFCore.progress import CancelToken, ProgressEvent
+from NISFCore.views import View
+from Testing.Core.teacher_files import (
+    ENDLESS_FIT,
+    QUICK_FIT,
+    write_json,
+    write_prior,
+    write_study,
+)
+
+QUICK = from_json_object(FitConfig, QUICK_FIT)
+ENDLESS = from_json_object(FitConfig, ENDLESS_FIT)
+NAMES = ("Adler Anna", "Bär Bruno", "Cäsar Carla")
+PATIENCE_SECONDS = 120.0
+VIEWS = (View.LA_2CH, View.LA_4CH)
+"""Few slices: quick fits."""
+
+
+class Keep:
+    def __init__(self) -> None:
+        self.events: list[ProgressEvent] = []
+
+    def report(self, event: ProgressEvent) -> None:
+        self.events.append(event)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three studies, the second of them unreadable, and a prior."""
+    folder = tmp_path_factory.mktemp("batch ä")
+    first = write_study(folder / "in" / NAMES[0])
+    shutil.copytree(first, folder / "in" / NAMES[2] / "images")
+    broken = folder / "in" / NAMES[1]
+    broken.mkdir()
+    (broken / f"{NAMES[1]}.dcm").write_bytes(b"no DICOM")
+    write_prior(folder / "prior.safetensors")
+    write_json(folder / "quick.json", QUICK_FIT)
+    write_json(folder / "endless.json", ENDLESS_FIT)
+    return folder
+
+
+def settings(files: Path, **more: Any) -> BatchSettings:
+    values: dict[str, Any] = {"prior": files / "prior.safetensors", "config": QUICK} | more
+    defaults: dict[str, Any] = {"device": "cpu", "formats": (), "views": VIEWS}
+    return BatchSettings(**{**defaults, **values})
+
+
+def times(out: Path) -> dict[str, int]:
+    return {str(p.relative_to(out)): p.stat().st_mtime_ns for p in out.rglob("result.json")}
+
+
+def everything_said(out: Path) -> str:
+    texts = [p.read_text(encoding="utf-8") for p in out.rglob("*.json")]
+    names = [str(p.relative_to(out)) for p in out.rglob("*")]
+    return "\n".join([*texts, *names, (out / "summary.csv").read_text(encoding="utf-8")])
+
+
+def test_one_failure_stops_nothing_else_and_names_nobody(files: Path, tmp_path: Path) -> None:
+    out, keep = tmp_path / "out", Keep()
+    summary = run_batch(files / "in", out, settings(files, n_workers=2), progress=keep)
+    assert summary.counts == {"done": 2, "kept": 0, "failed": 1}
+    rows = {row["subject"]: row for row in summary.rows}
+    assert list(rows) == ["subject_0001", "subject_0002", "subject_0003"]
+    assert rows["subject_0002"]["status"] == "failed"
+    assert "no usable DICOM" in rows["subject_0002"]["message"]
+    for name in ("subject_0001", "subject_0003"):
+        assert len(load_result(out / name / "result").study.slices) == 2
+        assert rows[name]["n_slices"] == 2
+        assert rows[name]["psnr_db"] > 5
+        assert rows[name]["edv_ml"] is None  # nothing was exported
+    assert sorted(p.name for p in out.iterdir() if p.is_dir()) == ["subject_0001", "subject_0003"]
+    said = everything_said(out) + "\n".join(str(e.message) for e in keep.events)
+    assert not [word for name in NAMES for word in name.split() if word in said]
+    assert [(e.step, e.total) for e in keep.events] == [(1, 3), (2, 3), (3, 3)]
+    with (out / "summary.csv").open(encoding="utf-8", newline="") as stream:
+        table = list(csv.DictReader(stream))
+    assert [row["status"] for row in table] == ["done", "failed", "done"]
+    stored = json.loads((out / "summary.json").read_text(encoding="utf-8"))
+    assert stored["subjects"] == list(summary.rows)
+
+
+def test_complete_results_are_kept_and_partial_ones_redone(files: Path, tmp_path: Path) -> None:
+    """What a kill can leave: a hidden folder half written, a result without its export."""
+    out = tmp_path / "out"
+    wanted = settings(files, formats=BatchSettings().formats, keep_names=True)
+    run_batch(files / "in", out, wanted)
+    assert run_batch(files / "in", out, wanted).counts == {"done": 0, "kept": 2, "failed": 1}
+    first, third = out / NAMES[0], out / NAMES[2]
+    before = times(out)
+    shutil.rmtree(first / "export")
+    partial = first / ".export.0123abcd.part"
+    partial.mkdir()
+    (partial / "volumes.csv").write_text("half")
+    (third / "result" / "parameters.safetensors").write_bytes(b"half")
+    summary = run_batch(files / "in", out, wanted)
+    assert summary.counts == {"done": 2, "kept": 0, "failed": 1}
+    assert not partial.exists()
+    after = times(out)
+    (kept, redone) = sorted(before)
+    assert before[kept] == after[kept]  # only its export was missing
+    assert before[redone] != after[redone]
+    rows = {row["subject"]: row for row in summary.rows}
+    for name in (NAMES[0], NAMES[2]):
+        function = json.loads((out / name / "export" / "function.json").read_text())
+        assert rows[name]["ef_percent"] == function["ef_percent"]
+
+
+def test_a_new_subject_does_not_shift_the_others(files: Path, tmp_path: Path) -> None:
+    inputs, out = tmp_path / "in", tmp_path / "out"
+    for name in ("m", "z"):
+        (inputs / name).mkdir(parents=True)
+        (inputs / name / "x").touch()
+    wanted = settings(files)
+    before = {s.study.name: s.name for s in plan_batch(inputs, out, wanted)}
+    (inputs / "a").mkdir()
+    (inputs / "a" / "x").touch()
+    after = {s.study.name: s.name for s in plan_batch(inputs, out, wanted)}
+    assert before == {"m": "subject_0001", "z": "subject_0002"}
+    assert after == {**before, "a": "subject_0003"}
+
+
+def test_what_counts_as_a_subject(tmp_path: Path) -> None:
+    root = tmp_path / "in"
+    for name in ("b", ".hidden", "empty", "out"):
+        (root / name).mkdir(parents=True)
+    (root / "b" / "x").touch()
+    (root / "out" / "batch.json").touch()
+    for name in ("a.zip", "notes.txt"):
+        (root / name).touch()
+    assert [p.name for p in subject_inputs(root, root / "out")] == ["a.zip", "b"]
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"prior": Path("nowhere")}, PriorError, "no prior file at nowhere"),
+        ({"input": "nowhere"}, CohortError, "no folder .*nowhere"),
+        ({"input": "in/Adler Anna"}, CohortError, "holds no subjects"),
+        ({"out": "in"}, OutputError, "no batch was made there"),
+        ({"out": "quick.json"}, OutputError, "not empty"),
+    ],
+)
+def test_what_cannot_begin_is_refused(
+    files: Path, tmp_path: Path, change: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    options = {k: v for k, v in change.items() if k == "prior"}
+    inputs = files / change.get("input", "in")
+    out = files / change["out"] if "out" in change else tmp_path / "out"
+    with pytest.raises(error, match=message):
+        run_batch(inputs, out, settings(files, **options))
+    assert not list(tmp_path.iterdir())
+
+
+def test_results_of_different_settings_are_not_mixed(files: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    plan_batch(files / "in", out, settings(files))
+    plan_batch(files / "in", out, settings(files, n_workers=5, device="auto"))
+    with pytest.raises(ConfigError, match=r"other settings \(config\)"):
+        plan_batch(files / "in", out, settings(files, config=ENDLESS))
+    with pytest.raises(ConfigError, match=r"other settings \(prior\)"):
+        plan_batch(files / "in", out, settings(files, prior=None))
+    (out / "batch.json").write_text("{")
+    with pytest.raises(OutputError, match="damaged"):
+        plan_batch(files / "in", out, settings(files))
+
+
+def test_wrong_settings_are_refused() -> None:
+    with pytest.raises(ConfigError, match="workers: got 0"):
+        BatchSettings(n_workers=0)
+    with pytest.raises(ConfigError, match="spacing_mm: got 0"):
+        BatchSettings(spacing_mm=0.0)
+
+
+def test_messages_do_not_repeat_the_input() -> None:
+    study = Path("in") / "Anna (1)" / "images"
+    said = (str(study), str(study.parent), "Anna (1)")
+    subject = Subject("subject_0001", study, Path("out"), said)
+    assert subject.anonymous(f"ANNA (1): nothing in {study}") == (
+        "subject_0001: nothing in subject_0001"
+    )
+
+
+def test_cancel_keeps_what_is_complete(files: Path, tmp_path: Path) -> None:
+    out, token = tmp_path / "out", CancelToken()
+
+    class CancelAfterFirst(Keep):
+        def report(self, event: ProgressEvent) -> None:
+            super().report(event)
+            token.cancel()
+
+    wanted = settings(files)
+    with pytest.raises(Cancelled, match=r"1 of 3 subjects are complete: run it again"):
+        run_batch(files / "in", out, wanted, progress=CancelAfterFirst(), cancel=token)
+    before = times(out)
+    assert list(before) == [str(Path("subject_0001", "result", "result.json"))]
+    assert not list(out.rglob("*.part"))
+    stored = json.loads((out / "summary.json").read_text(encoding="utf-8"))
+    assert [row["status"] for row in stored["subjects"]] == ["done"]
+    assert run_batch(files / "in", out, wanted).counts == {"done": 1, "kept": 1, "failed": 1}
+    assert times(out)[next(iter(before))] == before[next(iter(before))]
+
+
+# The program -------------------------------------------------------------------------------------
+
+
+def arguments(files: Path, out: Path, config: str = "quick.json") -> list[str]:
+    options = ["--prior", files / "prior.safetensors", "--config", files / config]
+    words = ["batch", files / "in", out, *options, "--device", "cpu", "--formats", "none"]
+    words += ["--views", *(v.value for v in VIEWS), "--progress", "json"]
+    return [str(w) for w in words]
+
+
+def start(words: list[str]) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "NISFCore", *words]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, env=environment)
+
+
+def wait_for_children(process: subprocess.Popen[bytes], n: int) -> list[int]:
+    """Process ids of spawned subjects (Linux only)."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    until = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < until:
+        pids = [int(pid) for pid in children.read_text().split()]
+        subjects = [pid for pid in pids if b"spawn_main" in _command_line(pid)]
+        if len(subjects) >= n:
+            return subjects
+        time.sleep(0.05)
+    raise AssertionError("no subject was begun")
+
+
+def _command_line(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def wait_until_gone(pids: list[int]) -> None:
+    until = time.monotonic() + PATIENCE_SECONDS
+    while any(_command_line(pid) for pid in pids):
+        assert time.monotonic() < until, "a process was left behind"
+        time.sleep(0.05)
+
+
+def test_exit_codes_and_the_last_line(
+    files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert main(arguments(files, out)) == 1  # one subject cannot be read
+    last = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert last == {
+        "event": "result",
+        "folder": str(out),
+        "summary": str(out / "summary.csv"),
+        "done": 2,
+        "kept": 0,
+        "failed": 1,
+    }
+    words = arguments(files, out)
+    words[words.index(str(files / "in"))] = str(tmp_path / "nowhere")
+    assert main(words) == 2
+    stop = tmp_path / "stop"
+    stop.touch()
+    assert main([*arguments(files, tmp_path / "other"), "--cancel-file", str(stop)]) == 130
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="reads /proc")
+def test_a_killed_batch_leaves_no_process_and_goes_on(files: Path, tmp_path: Path) -> None:
+    """Killed after the first subject is complete, in the midst of another."""
+    out = tmp_path / "out"
+    process = start(arguments(files, out))
+    assert process.stdout is not None
+    first = json.loads(process.stdout.readline())
+    assert first["message"] == "subject_0001: done"
+    subjects = wait_for_children(process, 1)
+    process.kill()
+    process.communicate()
+    wait_until_gone(subjects)
+    before = times(out)
+    assert main(arguments(files, out)) == 1
+    after = times(out)
+    assert {k: after[k] for k in before} == before
+    assert len(after) == 2
+    assert not list(out.rglob("*.part"))
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="reads /proc")
+def test_a_killed_subject_fails_alone(files: Path, tmp_path: Path) -> None:
+    """As when memory runs out: its process dies, the others go on."""
+    inputs = tmp_path / "in"
+    shutil.copytree(files / "in" / NAMES[0], inputs / "a")
+    words = arguments(files, tmp_path / "out", "endless.json")
+    words[words.index(str(files / "in"))] = str(inputs)
+    process = start(words)
+    (subject,) = wait_for_children(process, 1)
+    os.kill(subject, 9)
+    output, _ = process.communicate(timeout=PATIENCE_SECONDS)
+    assert process.returncode == 1
+    message = json.loads(output.splitlines()[0])["message"]
+    assert message == ("subject_0001: failed: its process ended with exit code -9; out of memory?")
