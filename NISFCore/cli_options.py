@@ -71,17 +71,20 @@ class Reading:
         views: views to use.
         view: correct a view, NAME being a series number or file stem (may be given repeatedly).
         select: which examination, where the input holds several.
+        leave_out: a slice not to use, by the name that `nisf inspect` shows (may be given
+            repeatedly).
     """
 
     views: tuple[View, ...] = CARDIAC_VIEWS
     view: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="NAME=VIEW")] = ()
     select: OptionalText = None
+    leave_out: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="NAME")] = ()
 
     def of(self, path: Path) -> "StudyInput":
         from NISFCore import workflows
 
         overrides = workflows.view_overrides(self.view)
-        return workflows.StudyInput(path, overrides, self.select, self.views)
+        return workflows.StudyInput(path, overrides, self.select, self.views, self.leave_out)
 
 
 def options_of(command: Any, *names: str) -> dict[str, Any]:

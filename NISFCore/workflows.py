@@ -54,18 +54,20 @@ class StudyInput:
         view_overrides: views given by the user, by series number or file stem.
         select: which examination, where the input holds several.
         views: the views to use.
+        leave_out: names of slices that are not used.
     """
 
     path: Path
     view_overrides: Mapping[str, View] = field(default_factory=dict)
     select: str | None = None
     views: tuple[View, ...] = CARDIAC_VIEWS
+    leave_out: tuple[str, ...] = ()
 
     def read(self, cancel: CancelToken | None = None) -> CineStudy:
-        """The study, restricted to `views`.
+        """The study, restricted to `views` and without `leave_out`.
 
         Raises:
-            StudyError: see `read_study` and `CineStudy.restricted_to`.
+            StudyError: see `read_study`, `CineStudy.without` and `CineStudy.restricted_to`.
             Cancelled: at once when asked.
         """
 
@@ -75,7 +77,7 @@ class StudyInput:
             )
 
         study = work() if cancel is None else interruptible(work, cancel)
-        return study.restricted_to(self.views)
+        return study.without(self.leave_out).restricted_to(self.views)
 
 
 def fit_input(

@@ -4,6 +4,7 @@ Shapes: frames `(n_phases, rows, cols)`. `ras_from_ijk` maps (column, row, 0) to
 column is the unit normal times `thickness_mm`. Both classes are valid once constructed.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -242,3 +243,23 @@ class CineStudy:
             asked = ", ".join(v.value for v in views)
             raise StudyError(f"no slice has view {asked}; this study has {have}")
         return replace(self, slices=kept)
+
+    def without(self, names: Collection[str]) -> "CineStudy":
+        """The study with these slices moved to `excluded`.
+
+        Raises:
+            StudyError: if a name is no slice's, or none is left.
+        """
+        known = [s.name for s in (*self.slices, *(e.slice for e in self.excluded))]
+        unknown = sorted(set(names) - set(known))
+        if unknown:
+            raise StudyError(
+                f"leave out: no slice {', '.join(unknown)}; this study has {', '.join(known)}"
+            )
+        dropped = tuple(
+            ExcludedSlice(s, "left out by the user") for s in self.slices if s.name in names
+        )
+        kept = tuple(s for s in self.slices if s.name not in names)
+        if not kept:
+            raise StudyError("every slice is left out; include at least one")
+        return replace(self, slices=kept, excluded=(*self.excluded, *dropped))

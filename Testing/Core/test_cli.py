@@ -26,7 +26,7 @@ from Testing.Core.teacher_files import (
     write_study,
 )
 
-COMMANDS = ["demo", "inspect", "fit", "export", "evaluate", "simulate", "train"]
+COMMANDS = ["demo", "inspect", "fit", "export", "batch", "evaluate", "simulate", "train"]
 HEAVY = {"torch", "scipy", "vtkmodules", "matplotlib", "pydicom", "skimage", "nibabel"}
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="signals end a process on Windows")
 
@@ -111,6 +111,7 @@ def test_every_command_explains_all_its_options(command: str, capsys: Text) -> N
         "inspect": ["--json", "--contact-sheet", "--views", "--view", "--select"],
         "fit": ["--out", "--prior", "--config", "--device", "--views", "--view", "--overwrite"],
         "export": ["--out", "--spacing-mm", "--phases", "--formats", "--truth", "--overwrite"],
+        "batch": ["--prior", "--views", "--formats", "--workers", "--keep-names"],
         "evaluate": ["--truth", "--json"],
         "simulate": ["--subjects", "--seed", "--preset", "--format", "--workers"],
         "train": ["--out", "--config", "--name", "--device", "--resume", "--overwrite"],
@@ -244,6 +245,12 @@ def test_views_can_be_chosen_and_corrected(files: Path, tmp_path: Path, capsys: 
     names = [s.name for s in load_result(tmp_path / "result").study.slices]
     assert len(names) == 6
     assert {s.view.value for s in load_result(tmp_path / "result").study.slices} == {"SA", "LA_4CH"}
+
+
+def test_slices_can_be_left_out(files: Path, tmp_path: Path, capsys: Text) -> None:
+    first, *rest = fit_arguments(files, tmp_path / "result")
+    assert nisf(first, "--leave-out", "SA_01", "--leave-out", "LA_3CH", *rest) == 0
+    assert len(load_result(tmp_path / "result").study.slices) == 7
 
 
 def test_what_exists_is_not_replaced_unasked(files: Path, tmp_path: Path, capsys: Text) -> None:

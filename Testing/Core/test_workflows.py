@@ -107,6 +107,18 @@ def test_the_user_corrects_a_view(study: Path) -> None:
         StudyInput(study, views=(View.OTHER,)).read()
 
 
+def test_the_user_leaves_slices_out(study: Path) -> None:
+    whole = StudyInput(study).read()
+    read = StudyInput(study, leave_out=("SA_02", "LA_3CH")).read()
+    assert len(read.slices) == len(whole.slices) - 2
+    assert {e.slice.name for e in read.excluded} == {"SA_02", "LA_3CH"}
+    assert {e.reason for e in read.excluded} == {"left out by the user"}
+    with pytest.raises(StudyError, match="leave out: no slice SA_99; this study has SA_01"):
+        StudyInput(study, leave_out=("SA_99",)).read()
+    with pytest.raises(StudyError, match="every slice is left out"):
+        StudyInput(study, leave_out=tuple(s.name for s in whole.slices)).read()
+
+
 def test_a_prior_may_be_a_file(study: Path, tmp_path: Path) -> None:
     prior = write_prior(tmp_path / "prior ä.safetensors")
     result = fitted(StudyInput(study), tmp_path / "result", prior=prior)
