@@ -2,8 +2,9 @@
 
 Per slice: `<name>.tfm` (ITK text, see `borders.itk_matrix_of_motion`), `<name>_aligned.nii.gz`
 (the untouched pixels with the corrected geometry) and `<name>_resliced.nii.gz` (resampled onto the
-plane as scanned, for viewers that need the original regular stack). All motions together:
-`motion.json`.
+plane as scanned, for viewers that need the original regular stack). All motions together, with
+`outlier` telling why a motion stands out (empty if it does not): `motion.json`. The slices as
+scanned stand beside them (see `scanned_slices`).
 """
 
 from collections.abc import Sequence

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from NISFCore._version import __version__
 from NISFCore.analysis.evaluation import DENSE_SPACING_MM, Evaluation, evaluate
 from NISFCore.analysis.fitted import FittedStudy, n_cycle_phases
+from NISFCore.analysis.outliers import motion_outliers
 from NISFCore.analysis.rendering import RenderedPhase, render_phases, uniform_cycle_fractions
 from NISFCore.analysis.steps import Steps
 from NISFCore.analysis.surfaces import resampled, surfaces_of_phase
@@ -26,7 +27,9 @@ from NISFCore.config import to_json_object
 from NISFCore.errors import OutputError
 from NISFCore.export import meshes, nifti_files, nrrd_files, slice_files, tables
 from NISFCore.export.phase_stream import PhaseStream
+from NISFCore.export.profiles import profiles_json
 from NISFCore.export.report import ReportInputs, report_html
+from NISFCore.export.scanned_slices import write_scanned_slices
 from NISFCore.export.settings import (
     SURFACE_FORMATS,
     VOLUME_FORMATS,
@@ -102,7 +105,7 @@ def estimate_export(fitted: FittedStudy, settings: ExportSettings) -> ExportEsti
         if f in settings.formats
     )
     if settings.wants(ExportFormat.SLICES):
-        disk += sum(2 * cine.frames.nbytes for cine in fitted.study.slices)
+        disk += sum(3 * cine.frames.nbytes for cine in fitted.study.slices)
     if settings.wants(ExportFormat.REPORT):
         disk += BYTES_OF_REPORT
     memory = BYTES_PER_RENDERED_VOXEL * n_voxels
@@ -275,6 +278,11 @@ def _write_slices(job: _Job) -> None:
         for suffix in slice_files.SUFFIXES:
             job.path(f"slices/{stem}{suffix}", "slice", slice=cine.name)
         slice_files.write_aligned_slice(job.folder / "slices", stem, cine, motion)
+    for name in write_scanned_slices(job.fitted.study, job.folder / "slices", cancel=job.cancel):
+        job.path(f"slices/{name}", "scanned slice")
+    sizes = ([r["distance_mm"] for r in records], [r["rotation_deg"] for r in records])
+    for record, reason in zip(records, motion_outliers(*sizes), strict=True):
+        record["outlier"] = reason
     path = job.path("slices/motion.json", "motion")
     path.write_text(json.dumps({"slices": records}, indent=2) + "\n", encoding="utf-8")
 
@@ -285,6 +293,7 @@ def _write_tables(job: _Job, curve: VolumeCurve) -> None:
         "volumes.csv": tables.volumes_csv(curve),
         "function.csv": tables.function_csv(function),
         "function.json": tables.function_json(function, curve),
+        "profiles.json": profiles_json(job.fitted, len(curve.cycle_fractions)),
     }
     for name, text in texts.items():
         job.path(name, "table").write_text(text, encoding="utf-8")

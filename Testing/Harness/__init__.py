@@ -1,0 +1,1 @@
+"""Stand-ins for what only a running 3D Slicer has. Test code."""
