@@ -5,7 +5,7 @@ code renders, measures and compares both.
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -53,4 +53,20 @@ class HeartField(Protocol):
 
     def evaluate(self, points_ras: Points, cycle_fraction: float) -> FieldSamples:
         """Intensity and labels at `points_ras` `(n, 3)`, all at one time of the cycle."""
+        ...
+
+
+@runtime_checkable
+class ContinuedField(HeartField, Protocol):
+    """A heart that is known in a region only, at whose border `evaluate` drops to background.
+
+    Interpolating across that border needs the values that the heart would have beyond it.
+    """
+
+    def contains(self, points_ras: Points) -> npt.NDArray[np.bool_]:
+        """True for the points `(..., 3)` inside the region, `(...)`."""
+        ...
+
+    def evaluate_continued(self, points_ras: Points, cycle_fraction: float) -> FieldSamples:
+        """As `evaluate`, smooth across the border of the region."""
         ...

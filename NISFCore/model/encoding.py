@@ -52,15 +52,23 @@ class CoordinateEncoding(nn.Module):
         Returns:
             `(n, n_features)`.
         """
-        phase = (points_mm / self.half_extent_mm)[:, :, None] * self.space_bands
-        space = torch.cat([torch.sin(phase), torch.cos(phase)], dim=2) * self.space_weights.repeat(
-            2
+        return torch.cat(
+            [self.space_features(points_mm), self.time_features(cycle_fraction)], dim=1
         )
+
+    def space_features(self, points_mm: Tensor) -> Tensor:
+        """The features `(n, 6 n_space_bands)` that depend on `points_mm` `(n, 3)` only."""
+        phase = (points_mm / self.half_extent_mm)[:, :, None] * self.space_bands
+        space = torch.cat([torch.sin(phase), torch.cos(phase)], dim=2)
+        return (space * self.space_weights.repeat(2)).flatten(1)
+
+    def time_features(self, cycle_fraction: Tensor) -> Tensor:
+        """The features `(n, 4 n_time_bands)` that depend on `cycle_fraction` `(n,)` only; they
+        follow those of space."""
         angle = 2 * math.pi * cycle_fraction
         circle = CIRCLE_RADIUS * torch.stack([torch.sin(angle), torch.cos(angle)], dim=1)
         beat = circle[:, :, None] * self.time_bands
-        time = torch.cat([torch.sin(beat), torch.cos(beat)], dim=2)
-        return torch.cat([space.flatten(1), time.flatten(1)], dim=1)
+        return torch.cat([torch.sin(beat), torch.cos(beat)], dim=2).flatten(1)
 
 
 def _bands(n: int) -> Tensor:

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from NISFCore.fitting import heart as heart_module
 from NISFCore.fitting.heart import FittedHeart
+from NISFCore.geometry.field import ContinuedField
 from NISFCore.geometry.rigid import invert_rigid
 from NISFCore.geometry.spaces import Affine, apply_affine
 from NISFCore.labels import Label
+from NISFCore.model import folded
 from NISFCore.model.prior import Prior
 from Testing.Core.fitting.results import N_LATENT, random_prior, random_rigid
 
@@ -61,13 +62,28 @@ def test_inside_it_is_the_decoder_at_canonical_points(
 
 
 def test_chunks_change_nothing(
-    heart: FittedHeart, points: np.ndarray, monkeypatch: pytest.MonkeyPatch
+    prior: Prior,
+    heart: FittedHeart,
+    points: np.ndarray,
+    canonical_from_ras: Affine,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     whole = heart.evaluate(points, 0.4)
-    monkeypatch.setattr(heart_module, "CHUNK", 97)
-    parts = heart.evaluate(points, 0.4)
+    monkeypatch.setattr(folded, "CHUNK_CPU", 97)
+    latent = np.linspace(-0.5, 0.5, N_LATENT).astype(np.float32)
+    parts = FittedHeart(prior.decoder, latent, canonical_from_ras).evaluate(points, 0.4)
     np.testing.assert_allclose(parts.intensity, whole.intensity, atol=1e-6)
     np.testing.assert_allclose(parts.label_probabilities, whole.label_probabilities, atol=1e-6)
+
+
+def test_continued_is_smooth_across_the_border_and_the_same_inside(
+    heart: FittedHeart, points: np.ndarray
+) -> None:
+    inside = heart.contains(points)
+    cut, continued = heart.evaluate(points, 0.2), heart.evaluate_continued(points, 0.2)
+    np.testing.assert_array_equal(continued.intensity[inside], cut.intensity[inside])
+    assert (continued.intensity[~inside] > 0).all()
+    assert isinstance(heart, ContinuedField)
 
 
 @pytest.mark.parametrize("turns", [-1, 1, 5])
