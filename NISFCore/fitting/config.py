@@ -55,12 +55,33 @@ class GaussNewtonConfig:
 
 
 @dataclass(frozen=True)
+class AdamTuning:
+    """Adam with the default solver's unknowns, priors and weights: the fair opponent.
+
+    Attributes:
+        latent_rate .. scale_rate: per step, in standard deviations of each unknown's prior.
+        final_rate: the last step's rate over the first one's.
+        huber, effective_voxels, motion_prior: as in `GaussNewtonConfig`.
+    """
+
+    latent_rate: float = 0.1
+    global_rate: float = 0.1
+    slice_rate: float = 0.1
+    scale_rate: float = 0.1
+    final_rate: float = 0.05
+    huber: float = 0.7
+    effective_voxels: float = 4000.0
+    motion_prior: MotionPrior = MotionPrior()
+
+
+@dataclass(frozen=True)
 class AdamConfig:
     """The paper's fit (section 3.3, "Inference"): Adam from zeros, no PSF, frozen weights.
 
     Attributes:
         latent_penalty .. scale_penalty: alpha_latent, alpha_rot, alpha_tra, alpha_intens.
         scale_bound: scale = 1 + bound tanh(d).
+        tuning: takes the place of `rate`, the penalties and the bound.
     """
 
     n_steps: int = 2500
@@ -72,6 +93,7 @@ class AdamConfig:
     scale_penalty: float = 1e-2
     scale_bound: float = 0.15
     psf: PsfConfig = NO_PSF
+    tuning: AdamTuning | None = None
 
     def __post_init__(self) -> None:
         if self.n_steps < 1 or self.n_voxels < 1:
@@ -95,4 +117,8 @@ class FitConfig:
 
 DEFAULT = FitConfig()
 PAPER = FitConfig(gauss_newton=None, adam=AdamConfig())
-CONFIGS = {"default": DEFAULT, "paper": PAPER}
+TUNED_ADAM = FitConfig(
+    gauss_newton=None,
+    adam=AdamConfig(n_steps=150, n_voxels=2048, psf=PsfConfig(), tuning=AdamTuning()),
+)
+CONFIGS = {"default": DEFAULT, "paper": PAPER, "tuned-adam": TUNED_ADAM}

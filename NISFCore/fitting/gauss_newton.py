@@ -70,7 +70,8 @@ def solve_gauss_newton(
         step, cost = damped_step(linear, unknowns(u, poses), precision, damping, config)
         u, poses = apply_step(u, poses, step)
         damping = max(config.last_damping, damping * config.damping_factor)
-        recorder.record(cost, float(linear.residual.square().mean()))
+        after = Estimate((mean + A @ u)[None], poses)
+        recorder.record(cost, float(linear.residual.square().mean()), after)
     return Estimate((mean + A @ u)[None], poses)
 
 

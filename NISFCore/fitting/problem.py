@@ -1,7 +1,7 @@
 """What both solvers share: the problem, the estimate, and the conversion to `FittedParameters`."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -53,7 +53,8 @@ class Estimate:
 class Recorder:
     """Keeps the history of a solver and passes it on.
 
-    The solver looks at `cancel` before every part of a step.
+    The solver looks at `cancel` before every part of a step. `on_estimate` sees each step and the
+    estimate after it; the time that it takes is not the solver's.
     """
 
     stage: str
@@ -62,9 +63,10 @@ class Recorder:
     cancel: CancelToken
     began: float = field(default_factory=time.monotonic)
     steps: list[FitStep] = field(default_factory=list)
+    on_estimate: Callable[[FitStep, Estimate], None] | None = None
 
-    def record(self, loss: float, mse: float) -> None:
-        """Add one finished step."""
+    def record(self, loss: float, mse: float, estimate: Estimate | None = None) -> None:
+        """Add one finished step, and the estimate after it."""
         seconds = time.monotonic() - self.began
         psnr_db = -10.0 * float(np.log10(max(mse, 1e-12)))
         step = FitStep(self.stage, len(self.steps) + 1, loss, psnr_db, seconds)
@@ -72,6 +74,9 @@ class Recorder:
         self.progress.report(
             ProgressEvent(self.stage, step.step, self.total, seconds, loss=loss, psnr_db=psnr_db)
         )
+        if self.on_estimate is not None and estimate is not None:
+            self.on_estimate(step, estimate)
+            self.began += time.monotonic() - self.began - seconds
 
 
 def fitted_parameters(
