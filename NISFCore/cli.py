@@ -80,24 +80,33 @@ class Inspect:
         input: a folder, zip or file of DICOM or NIfTI.
         json: print JSON instead of a table.
         contact_sheet: where the picture of all slices goes; None for no picture.
+        slices: folder for the slices as sequences for 3D Slicer; an earlier one is replaced.
     """
 
     input: Positional[Path]
     json: bool = False
     contact_sheet: Path | None = Path("contact-sheet.png")
+    slices: OptionalPath = None
     reading: Annotated[Reading, arg(name="")] = Reading()
+    job: Annotated[Job, arg(name="")] = Job()
 
     def run(self) -> None:
+        from NISFCore import workflows
         from NISFCore.analysis import contact_sheet, inspect
 
-        study = self.reading.of(self.input).read()
+        with self.job.supervised() as supervision:
+            study = workflows.inspect_input(self.reading.of(self.input), self.slices, **supervision)
         found = inspect.inspect_study(study)
-        if not self.json:
-            show(inspect.inspect_table(study), *inspect_notes(found))
         if self.contact_sheet is not None:
             contact_sheet.write_contact_sheet(study, self.contact_sheet)
             found["contact_sheet"] = str(self.contact_sheet)
-        print_json(found) if self.json else show(f"contact sheet: {self.contact_sheet}")
+        if self.json and self.job.progress != "json":
+            print_json(found)
+            return
+        files = [f"contact sheet: {self.contact_sheet}", f"slices: {self.slices}"]
+        wanted = [self.contact_sheet is not None, self.slices is not None]
+        shown = [text for text, is_wanted in zip(files, wanted, strict=True) if is_wanted]
+        self.job.answer(found, inspect.inspect_table(study), *inspect_notes(found), *shown)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from NISFCore.config import from_json_object
 from NISFCore.data.read import read_study
 from NISFCore.data.study import CineStudy
 from NISFCore.errors import ConfigError
+from NISFCore.export.scanned_slices import SLICES_FILE, write_scanned_slices
 from NISFCore.export.settings import ExportSettings
 from NISFCore.export.writer import export_result
 from NISFCore.files import check_new_folder, new_folder, write_text_atomically
@@ -78,6 +79,27 @@ class StudyInput:
 
         study = work() if cancel is None else interruptible(work, cancel)
         return study.without(self.leave_out).restricted_to(self.views)
+
+
+def inspect_input(
+    source: StudyInput,
+    slices: Path | None = None,
+    *,
+    progress: ProgressReporter | None = None,
+    cancel: CancelToken | None = None,
+) -> CineStudy:
+    """Read a study, and write its slices as sequences into a folder where one is given.
+
+    Raises:
+        NISFError: any of its kinds; nothing is written then.
+    """
+    if slices is not None:
+        check_new_folder(slices, True, SLICES_FILE)
+    study = source.read(cancel)
+    if slices is not None:
+        with new_folder(slices, True, SLICES_FILE) as folder:
+            write_scanned_slices(study, folder, progress, cancel)
+    return study
 
 
 def fit_input(

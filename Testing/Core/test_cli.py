@@ -108,7 +108,7 @@ def test_every_command_explains_all_its_options(command: str, capsys: Text) -> N
     text = capsys.readouterr().out
     options = {
         "demo": ["--out", "--seed", "--device", "--overwrite"],
-        "inspect": ["--json", "--contact-sheet", "--views", "--view", "--select"],
+        "inspect": ["--json", "--contact-sheet", "--slices", "--views", "--view", "--select"],
         "fit": ["--out", "--prior", "--config", "--device", "--views", "--view", "--overwrite"],
         "export": ["--out", "--spacing-mm", "--phases", "--formats", "--truth", "--overwrite"],
         "batch": ["--prior", "--views", "--formats", "--workers", "--keep-names"],
@@ -116,8 +116,7 @@ def test_every_command_explains_all_its_options(command: str, capsys: Text) -> N
         "simulate": ["--subjects", "--seed", "--preset", "--format", "--workers"],
         "train": ["--out", "--config", "--name", "--device", "--resume", "--overwrite"],
     }
-    job = [] if command == "inspect" else ["--progress", "--cancel-file"]
-    for option in [*options[command], *job]:
+    for option in [*options[command], "--progress", "--cancel-file"]:
         assert option in text
 
 
@@ -176,14 +175,13 @@ def test_errors_are_one_message_or_one_line_of_json(
     assert message in line
     assert "Traceback" not in captured.err
     assert captured.out == ""
-    if arguments[0] != "inspect":
-        assert nisf(*arguments, "--progress", "json") == 2
-        captured = capsys.readouterr()
-        last = json_lines(captured.out)[-1]
-        assert set(last) == {"event", "message"}
-        assert last["event"] == "error"
-        assert message in last["message"]
-        assert captured.err == ""
+    assert nisf(*arguments, "--progress", "json") == 2
+    captured = capsys.readouterr()
+    last = json_lines(captured.out)[-1]
+    assert set(last) == {"event", "message"}
+    assert last["event"] == "error"
+    assert message in last["message"]
+    assert captured.err == ""
     assert list(tmp_path.iterdir()) == []
 
 
@@ -318,6 +316,23 @@ def test_inspect_as_json(files: Path, tmp_path: Path, capsys: Text) -> None:
         assert (row["n_phases"], row["rr_interval_ms"]) == (4, 900.0)
     assert found["contact_sheet"] == str(sheet)
     assert sheet.read_bytes().startswith(b"\x89PNG")
+
+
+def test_inspect_writes_the_slices_as_sequences(files: Path, tmp_path: Path, capsys: Text) -> None:
+    out = tmp_path / "slices ä"
+    words = ["inspect", files / "study", "--contact-sheet", "None", "--slices", out]
+    for _ in range(2):  # an earlier folder of its own is replaced
+        assert nisf(*words, "--progress", "json") == 0
+        lines = json_lines(capsys.readouterr().out)
+        assert {line["event"] for line in lines[:-1]} == {"progress"}
+        assert lines[-1]["event"] == "result"
+        names = [row["name"] for row in lines[-1]["slices"]]
+        records = json.loads((out / "slices.json").read_text(encoding="utf-8"))["slices"]
+        assert [record["name"] for record in records] == names
+        assert {r["file"] for r in records} | {"slices.json"} == {p.name for p in out.iterdir()}
+    (out / "slices.json").unlink()
+    assert nisf(*words) == 2
+    assert "holds files that are not ours to delete" in capsys.readouterr().err
 
 
 def test_inspect_fits_into_eighty_columns(
