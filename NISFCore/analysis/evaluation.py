@@ -143,7 +143,7 @@ def evaluate(
     start = time.perf_counter()
     t = uniform_cycle_fractions(n_phases or n_cycle_phases(fitted.study))
     planes = _planes(fitted, truth, progress, cancel)
-    motion = None if truth is None else _motion_errors(fitted, truth)
+    motion = None if truth is None else motion_errors(fitted, truth)
     dice, anchored, volumes = None, None, {}
     if truth is None or motion is None:
         if curve is None:
@@ -156,7 +156,7 @@ def evaluate(
         dice, anchored, curve = dense.dice, dense.dice_anchored, dense.estimate
         volumes = _volumes(dense.estimate, dense.truth)
     before, after = intersection_ncc_before_after(fitted)
-    dice_pairs = _intersection_dice(fitted, _label_sampler(fitted, truth), t)
+    dice_pairs = intersection_dice_before_after(fitted, label_sampler(fitted, truth), t)
     return Evaluation(
         dice_3d=dice,
         dice_3d_anchored=anchored,
@@ -216,7 +216,7 @@ def _count_labels(
         figures.dice.add(plane.labels[annotated], cine.labels.values[annotated])
 
 
-def _motion_errors(fitted: FittedStudy, truth: HeartTruth) -> tuple[MotionErrors, MotionErrors]:
+def motion_errors(fitted: FittedStudy, truth: HeartTruth) -> tuple[MotionErrors, MotionErrors]:
     """Slice-motion errors (before, after) the fit."""
     centre = box_centre_ras(truth.box)
     slices = fitted.study.slices
@@ -267,7 +267,7 @@ def intersection_ncc_before_after(fitted: FittedStudy) -> tuple[PairStatistics, 
     return before, after
 
 
-def _label_sampler(fitted: FittedStudy, truth: HeartTruth | None) -> LabelSampler | None:
+def label_sampler(fitted: FittedStudy, truth: HeartTruth | None) -> LabelSampler | None:
     """Labels seen in a slice: of the truth, else of the study's reference labels, else none."""
     if truth is None:
         has_labels = any(cine.labels is not None for cine in fitted.study.slices)
@@ -280,9 +280,11 @@ def _label_sampler(fitted: FittedStudy, truth: HeartTruth | None) -> LabelSample
     return labels_of
 
 
-def _intersection_dice(
+def intersection_dice_before_after(
     fitted: FittedStudy, labels_of: LabelSampler | None, t: npt.NDArray[np.float64]
 ) -> tuple[PairStatistics, PairStatistics] | None:
+    """Dice along slice intersections at times `t`, (without, with) the fitted motions; None
+    without labels."""
     if labels_of is None:
         return None
     before, after = (

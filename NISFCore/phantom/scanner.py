@@ -34,10 +34,16 @@ POSITION_SD_MM = 15.0
 
 @dataclass(frozen=True)
 class SimulatedStudy:
-    """A study as a reader would deliver it, and the truth behind it."""
+    """A study as a reader would deliver it, and the truth behind it.
+
+    Attributes:
+        noise_free: the frames of every slice before noise was added, in pixel values; empty unless
+            asked for.
+    """
 
     study: CineStudy
     truth: PhantomTruth
+    noise_free: tuple[npt.NDArray[np.float32], ...] = ()
 
 
 def simulate_study(
@@ -45,6 +51,7 @@ def simulate_study(
     protocol: AcquisitionProtocol,
     seed: int,
     cancel: CancelToken | None = None,
+    keeps_noise_free: bool = False,
 ) -> SimulatedStudy:
     """Image one heart.
 
@@ -58,12 +65,15 @@ def simulate_study(
     heart = BeatingHeart(parameters)
     position = np.array(POSITION_RAS_MM) + POSITION_SD_MM * rng.standard_normal(3)
     scanner = _Scanner(heart, heart.ras_from_heart(tuple(position.tolist())), protocol, rng)
-    slices, truths = [], []
+    slices, truths, noise_free = [], [], []
     for planned in plan(heart, scanner.ras_from_heart, protocol, rng):
         if cancel is not None:
             cancel.check()
         truth = scanner.draw_slice_truth(planned)
-        slices.append(scanner.acquire(planned, truth))
+        cine, signal = scanner.acquire(planned, truth)
+        slices.append(cine)
+        if keeps_noise_free:
+            noise_free.append(signal)
         truths.append(truth)
     return SimulatedStudy(
         CineStudy(tuple(slices), subject=f"simulated_{seed}"),
@@ -75,6 +85,7 @@ def simulate_study(
             protocol=protocol,
             seed=seed,
         ),
+        tuple(noise_free),
     )
 
 
@@ -125,8 +136,10 @@ class _Scanner:
             intensity_scale=float(np.exp(p.intensity_scale_sd * self.rng.standard_normal())),
         )
 
-    def acquire(self, planned: PlannedSlice, truth: SliceTruth) -> CineSlice:
-        """Image one slice over the cycle."""
+    def acquire(
+        self, planned: PlannedSlice, truth: SliceTruth
+    ) -> tuple[CineSlice, npt.NDArray[np.float32]]:
+        """Image one slice over the cycle; also returns its frames without noise."""
         rr_ms = self._draw_rr_ms()
         fractions = self._draw_fractions()
         heart_from_ijk = (
@@ -135,7 +148,7 @@ class _Scanner:
         signal, labels = self._frames(heart_from_ijk, fractions)
         # Coil sensitivity stays with the scanner: it is a function of nominal position.
         signal = signal * (truth.intensity_scale * self._sensitivity(planned.ras_from_ijk))
-        return CineSlice(
+        cine = CineSlice(
             name=planned.name,
             view=planned.view,
             frames=self._stored(self._magnitude(signal)),
@@ -146,6 +159,7 @@ class _Scanner:
             labels=SliceLabels(labels, np.ones(len(fractions), dtype=np.bool_)),
             provenance=Provenance(source="simulated", series=planned.name),
         )
+        return cine, (signal * self.protocol.gain).astype(np.float32)
 
     def _draw_rr_ms(self) -> float:
         p = self.protocol

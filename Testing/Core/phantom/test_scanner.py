@@ -96,6 +96,22 @@ def test_noise_is_rician(exact: AcquisitionProtocol) -> None:
     assert blood.mean() == pytest.approx(np.sqrt(0.9**2 + 0.05**2), rel=1e-3)
 
 
+def test_the_noise_free_frames_are_what_the_noise_was_added_to(exact: AcquisitionProtocol) -> None:
+    noisy = replace(exact, noise_sd=0.02, coil_bias=0.1, intensity_scale_sd=0.1)
+    small = replace(noisy, n_sa_slices=2, n_phases=2)
+    with_noise_free = simulate_study(HeartParameters(), small, 8, keeps_noise_free=True)
+    plain = simulate_study(HeartParameters(), small, 8)
+    assert plain.noise_free == ()
+    for s, t, clean in zip(
+        with_noise_free.study.slices, plain.study.slices, with_noise_free.noise_free, strict=True
+    ):
+        np.testing.assert_array_equal(s.frames, t.frames)
+        bright = clean > 10 * small.noise_sd * small.gain  # where Rician noise is nearly Gaussian
+        error = (s.frames - clean)[bright]
+        assert error.std() == pytest.approx(small.noise_sd * small.gain, rel=0.05)
+        assert abs(error.mean()) < 0.1 * error.std()
+
+
 def test_breath_holds_are_mostly_head_foot(quick: AcquisitionProtocol) -> None:
     shifts, angles = [], []
     scanner = _Scanner(BeatingHeart(HeartParameters()), np.eye(4), quick, np.random.default_rng(1))
