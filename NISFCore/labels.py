@@ -27,6 +27,15 @@ class LabelInfo:
     snomed_code: str
     snomed_meaning: str
 
+    @property
+    def terminology_entry(self) -> str:
+        """The tag by which 3D Slicer knows the kind of a segment."""
+        return (
+            "Segmentation category and type - 3D Slicer General Anatomy list"
+            f"~SCT^123037004^Anatomical Structure~SCT^{self.snomed_code}^{self.snomed_meaning}~^^"
+            "~Anatomic codes - DICOM master list~^^~^^"
+        )
+
 
 LABEL_INFO: dict[Label, LabelInfo] = {
     info.label: info

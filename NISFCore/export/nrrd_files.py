@@ -91,11 +91,6 @@ def segmentation_fields(shape: tuple[int, ...], ras_from_ijk: Affine) -> dict[st
 
 
 def _segment_fields(index: int, info: LabelInfo, extent: str) -> dict[str, str]:
-    terminology = (
-        "Segmentation category and type - 3D Slicer General Anatomy list"
-        f"~SCT^123037004^Anatomical Structure~SCT^{info.snomed_code}^{info.snomed_meaning}~^^"
-        "~Anatomic codes - DICOM master list~^^~^^"
-    )
     values = {
         "ID": info.key,
         "Name": info.name,
@@ -105,7 +100,7 @@ def _segment_fields(index: int, info: LabelInfo, extent: str) -> dict[str, str]:
         "LabelValue": str(int(info.label)),
         "Layer": "0",
         "Extent": extent,
-        "Tags": f"TerminologyEntry:{terminology}|",
+        "Tags": f"TerminologyEntry:{info.terminology_entry}|",
     }
     return {f"Segment{index}_{key}": value for key, value in values.items()}
 

@@ -56,6 +56,35 @@ def invert_rigid(target_from_source: npt.ArrayLike) -> Affine:
     return rigid(A[:3, :3].T, -A[:3, :3].T @ A[:3, 3])
 
 
+def rigid_fraction(motion: npt.ArrayLike, fraction: float) -> Affine:
+    """The part `exp(fraction * log(motion))` of a rigid motion: the screw that leads there.
+
+    0 gives the identity, 1 the motion itself; parts add up, and the result does not depend on
+    where the origin is (Murray, Li, Sastry 1994, section 2.3.2).
+
+    Raises:
+        ValueError: if `motion` is not rigid.
+    """
+    if not is_rigid(motion):
+        raise ValueError(f"expected a rigid 4 x 4 motion, got {motion}")
+    A = np.asarray(motion, dtype=np.float64)
+    rotvec = rotvec_from_rotation(A[:3, :3])
+    velocity = np.linalg.solve(_screw_translation(rotvec), A[:3, 3])
+    part = fraction * rotvec
+    return rigid(rotation_from_rotvec(part), _screw_translation(part) @ (fraction * velocity))
+
+
+def _screw_translation(rotvec_rad: Vector) -> npt.NDArray[np.float64]:
+    """V `(3, 3)` of exp((w, v)) = (R(w), V(w) v): the mean of the rotations on the way to R."""
+    angle = float(np.linalg.norm(rotvec_rad))
+    x, y, z = rotvec_rad
+    K = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    if angle < 1e-4:  # the closed form divides 0 by 0 there; the series is exact to 1e-13
+        return np.eye(3) + K / 2 + K @ K / 6
+    first, second = (1 - np.cos(angle)) / angle**2, (angle - np.sin(angle)) / angle**3
+    return np.eye(3) + first * K + second * K @ K
+
+
 def is_rigid(matrix: npt.ArrayLike, tolerance: float = 1e-6) -> bool:
     """Whether a matrix is a 4x4 rigid motion: a proper rotation above a row (0, 0, 0, 1)."""
     A = np.asarray(matrix, dtype=np.float64)

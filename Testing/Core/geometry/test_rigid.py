@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from NISFCore.geometry.rigid import (
@@ -12,6 +12,7 @@ from NISFCore.geometry.rigid import (
     is_rigid,
     rigid,
     rigid_about,
+    rigid_fraction,
     rotation_angle_deg,
     rotation_from_rotvec,
     rotvec_from_rotation,
@@ -193,3 +194,38 @@ def test_best_rigid_is_a_minimum() -> None:
     for _ in range(50):
         nudge = rigid(random_rotation(rng, 1.0), rng.normal(scale=0.3, size=3))
         assert cost(nudge @ best) > cost(best)
+
+
+@given(rigid_motions())
+def test_a_rigid_fraction_begins_at_rest_and_ends_at_the_motion(motion: Affine) -> None:
+    np.testing.assert_allclose(rigid_fraction(motion, 0.0), np.eye(4), atol=1e-12)
+    np.testing.assert_allclose(rigid_fraction(motion, 1.0), motion, atol=1e-6)
+
+
+@given(rigid_motions(), st.floats(0, 1), st.floats(0, 1))
+def test_rigid_fractions_add_up(motion: Affine, a: float, b: float) -> None:
+    both = rigid_fraction(motion, a) @ rigid_fraction(motion, b)
+    np.testing.assert_allclose(rigid_fraction(motion, a + b), both, atol=1e-6)
+
+
+@given(rigid_motions(), rigid_motions(), st.floats(0, 1))
+def test_a_rigid_fraction_does_not_depend_on_the_space(
+    motion: Affine, other: Affine, fraction: float
+) -> None:
+    assume(np.rad2deg(np.linalg.norm(rotvec_from_rotation(motion[:3, :3]))) < 179)
+    elsewhere = other @ motion @ invert_rigid(other)
+    expected = other @ rigid_fraction(motion, fraction) @ invert_rigid(other)
+    np.testing.assert_allclose(rigid_fraction(elsewhere, fraction), expected, atol=1e-5)
+
+
+def test_half_of_a_quarter_turn_about_a_far_axis() -> None:
+    """An eighth of a turn about the same axis, with half of the advance along it."""
+    axis_point = np.array([100.0, 0.0, 0.0])
+    whole = rigid_about(axis_point, [0, 0, np.pi / 2], [0, 0, 8.0])
+    half = rigid_about(axis_point, [0, 0, np.pi / 4], [0, 0, 4.0])
+    np.testing.assert_allclose(rigid_fraction(whole, 0.5), half, atol=1e-9)
+
+
+def test_a_rigid_fraction_of_something_else() -> None:
+    with pytest.raises(ValueError, match="expected a rigid"):
+        rigid_fraction(np.diag([2.0, 1.0, 1.0, 1.0]), 0.5)

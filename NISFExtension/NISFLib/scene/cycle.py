@@ -1,0 +1,122 @@
+"""The cardiac cycle in the scene: the browser, its master sequence, and sequences in step with it.
+
+Slices differ in RR and number of phases. A sequence browser shows, for a time that a sequence
+lacks, the item BEFORE it; so every sequence of ours has an item at each time of the master, chosen
+by the nearest cycle fraction, the cycle being closed. Items that show the same frame share it.
+
+The master holds, per phase, the table of the volume-time curve's cursor: the browser alone moves
+the cursor, also where this extension is not installed.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import slicer
+
+from NISFLib.scene.nodes import NOW, ROLE, SLICE, Nodes, Role, mark, put_json
+
+INDEX_NAME, INDEX_UNIT = "cycle", "%"
+FRACTIONS, ED_PHASE, ES_PHASE = "NISF.cycle_fractions", "NISF.ed_phase", "NISF.es_phase"
+CURSOR_COLUMNS = ("cycle (%)", "cursor (ml)")
+PLAYBACK_FPS = 15.0
+
+Fractions = npt.NDArray[np.float64]
+
+
+def index_text(cycle_fraction: float) -> str:
+    """The index value of a time: percent of the cycle, as in our `.seq.nrrd` files."""
+    return f"{100 * cycle_fraction:.6g}"
+
+
+def nearest_phases(wanted: Fractions, available: Fractions) -> npt.NDArray[np.intp]:
+    """For every wanted time the index `(n_wanted,)` of the nearest available one; t and t + 1 are
+    the same time."""
+    gap = np.abs(np.asarray(wanted)[:, None] - np.asarray(available)[None, :]) % 1
+    return np.argmin(np.minimum(gap, 1 - gap), axis=1)
+
+
+def add_cycle(nodes: Nodes, fractions: Fractions, highest_ml: float = 1.0) -> Any:
+    """Add the master sequence and the browser; returns the browser.
+
+    Args:
+        fractions: `(n_phases,)` times of the cycle, increasing.
+        highest_ml: height of the cursor in the plot.
+    """
+    master = nodes.add("vtkMRMLSequenceNode", Role.CYCLE, "NISF cardiac cycle")
+    prepare_sequence(master)
+    for fraction in fractions:
+        table = _cursor_table(100 * float(fraction), highest_ml)
+        master.SetDataNodeAtValue(table, index_text(fraction))
+    browser = nodes.add("vtkMRMLSequenceBrowserNode", Role.BROWSER, "NISF heart")
+    put_json(browser, FRACTIONS, [float(t) for t in fractions])
+    browser.SetAndObserveMasterSequenceNodeID(master.GetID())
+    browser.SetPlaybackRateFps(PLAYBACK_FPS)
+    browser.SetPlaybackLooped(True)
+    update_now(nodes, browser)
+    return browser
+
+
+def _cursor_table(percent: float, highest_ml: float) -> Any:
+    table = slicer.vtkMRMLTableNode()
+    table.SetName("NISF phase cursor")
+    slicer.util.updateTableFromArray(
+        table, np.array([[percent, 0.0], [percent, highest_ml]]), list(CURSOR_COLUMNS)
+    )
+    return table
+
+
+def prepare_sequence(sequence: Any) -> None:
+    """Give a sequence our index."""
+    sequence.SetIndexName(INDEX_NAME)
+    sequence.SetIndexUnit(INDEX_UNIT)
+    sequence.SetIndexType(slicer.vtkMRMLSequenceNode.NumericIndex)
+
+
+def add_sequence(
+    nodes: Nodes,
+    role: Role,
+    name: str,
+    fractions: Fractions,
+    data_node: Callable[[int], Any],
+    slice_name: str | None = None,
+) -> Any:
+    """Add a sequence and let the browser drive it; returns the sequence.
+
+    Args:
+        data_node: gives the node of phase k, outside any scene; the sequence copies it.
+    """
+    sequence = nodes.add("vtkMRMLSequenceNode", role, f"{name} sequence", slice_name)
+    prepare_sequence(sequence)
+    for k, fraction in enumerate(fractions):
+        node = data_node(k)
+        node.SetName(name)
+        sequence.SetDataNodeAtValue(node, index_text(fraction))
+    return sequence
+
+
+def drive(nodes: Nodes, *sequences: Any) -> None:
+    """Let the browser drive sequences; their current-phase nodes appear in the scene."""
+    browser = nodes.one(Role.BROWSER)
+    for sequence in sequences:
+        browser.AddSynchronizedSequenceNodeID(sequence.GetID())
+    update_now(nodes, browser)
+
+
+def update_now(nodes: Nodes, browser: Any) -> None:
+    """Make the current-phase nodes, and make them ours."""
+    slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(browser)
+    for sequence in nodes.all():
+        role = Role(sequence.GetAttribute(ROLE))
+        now = browser.GetProxyNode(sequence) if role in NOW else None
+        if now is not None:
+            mark(now, NOW[role], sequence.GetAttribute(SLICE))
+
+
+def now_of(nodes: Nodes, role: Role, slice_name: str | None = None) -> Any:
+    """The current phase of the sequence of this role, or None."""
+    browser, sequence = nodes.one(Role.BROWSER), nodes.one(role, slice_name)
+    if browser is None or sequence is None:
+        return None
+    return browser.GetProxyNode(sequence)
