@@ -14,6 +14,8 @@ class MotionPrior:
         global_deg, global_mm: the whole heart against the frame found from the planes.
         slice_deg, slice_mm: each slice against the others (breath-holds).
         log_scale: intensity scale of each slice.
+        slices_worth: the slice motions' deviations are learned during the fit (see
+            `motion_prior`); those given here count as so many slices.
     """
 
     global_deg: float = 5.0
@@ -21,6 +23,7 @@ class MotionPrior:
     slice_deg: float = 1.0
     slice_mm: float = 3.0
     log_scale: float = 0.1
+    slices_worth: float = 4.0
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -33,17 +36,25 @@ class GaussNewtonConfig:
     """Levenberg-Marquardt on random voxels, fresh ones at every step.
 
     Attributes:
-        voxels: voxels of each step; its length is the number of steps.
+        voxels: voxels of each step; its length is the largest number of steps.
         first_damping, damping_factor, last_damping: relative to the normal matrix's diagonal.
+        settled_after: from this step on, earlier steps are remembered, the slice motions' prior is
+            learned, and the fit may end.
+        memory: how much a step's normal equations count one step later.
+        tolerance: a step is small if it moves the unknowns by less than this share of their
+            standard errors (root mean square).
         huber: residuals beyond this many RMS count linearly.
         effective_voxels: how many independent observations the voxels stand for: model misfit is
             correlated between neighbours, so all of them together say less than their number.
     """
 
-    voxels: tuple[int, ...] = (2048,) * 10 + (4096,) * 20
+    voxels: tuple[int, ...] = (2048,) * 30
     first_damping: float = 1.0
     damping_factor: float = 0.3
     last_damping: float = 1e-3
+    settled_after: int = 10
+    memory: float = 0.93
+    tolerance: float = 0.1
     huber: float = 0.7
     effective_voxels: float = 4000.0
     psf: PsfConfig = PsfConfig()

@@ -20,11 +20,13 @@ from NISFCore.fitting.problem import (
     VOXELS_PER_PART,
     Estimate,
     FitProblem,
+    Posterior,
     Recorder,
     fitted_parameters,
     frozen,
 )
 from NISFCore.fitting.result import FitResult
+from NISFCore.fitting.uncertainty import fit_uncertainty
 from NISFCore.geometry.frame import CanonicalFrame
 from NISFCore.geometry.planes import pixel_centres_ras
 from NISFCore.geometry.spaces import apply_affine
@@ -70,10 +72,13 @@ def fit_study(
     cancel.check()
     prepared = time.monotonic()
     with frozen(problem.prior):
-        estimate = _solve(problem, config, recorder)
+        estimate, posterior = _solve(problem, config, recorder)
     psf = config.gauss_newton.psf if config.gauss_newton else _adam(config).psf
     figures = {"psnr_db": reconstruction_psnr_db(problem, estimate, psf, cancel)}
     parameters = fitted_parameters(estimate, study, frame, table)
+    uncertainty = None
+    if posterior is not None:
+        uncertainty = fit_uncertainty(posterior, study, frame, table, prior.info.calibration)
     finished = time.monotonic()
     return FitResult(
         study=replace(study, warnings=study.warnings + frame.assumptions),
@@ -84,6 +89,7 @@ def fit_study(
         settings={"fit": to_json_object(config), "device": device},
         figures=figures,
         seconds={"prepare": prepared - began, "fit": finished - prepared},
+        uncertainty=uncertainty,
     )
 
 
@@ -131,10 +137,12 @@ def _on_device(prior: Prior, device: str) -> Prior:
     return replace(prior, decoder=copy.deepcopy(prior.decoder).to(device))
 
 
-def _solve(problem: FitProblem, config: FitConfig, recorder: Recorder) -> Estimate:
+def _solve(
+    problem: FitProblem, config: FitConfig, recorder: Recorder
+) -> tuple[Estimate, Posterior | None]:
     if config.gauss_newton is not None:
         return solve_gauss_newton(problem, config.gauss_newton, config.seed, recorder)
-    return solve_adam(problem, _adam(config), config.seed, recorder)
+    return solve_adam(problem, _adam(config), config.seed, recorder), None
 
 
 def _adam(config: FitConfig) -> AdamConfig:

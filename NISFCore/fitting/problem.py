@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -22,7 +23,7 @@ from NISFCore.geometry.rigid import (
     rigid_about,
     rotation_from_rotvec,
 )
-from NISFCore.geometry.spaces import Affine, apply_affine
+from NISFCore.geometry.spaces import Affine, Points, apply_affine
 from NISFCore.model.motion_correction import Poses
 from NISFCore.model.prior import Prior
 from NISFCore.model.voxels import VoxelTable
@@ -47,6 +48,20 @@ class Estimate:
 
     latent: Tensor
     poses: Poses
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """The Gaussian around an estimate, float64.
+
+    Attributes:
+        covariance: of all unknowns (see `jacobian`), `(n_unknowns, n_unknowns)`; the latent's part
+            is that of the whitened u.
+        latent_factor: `(n_latent, n_latent)` A of h = mean + A u.
+    """
+
+    covariance: Tensor
+    latent_factor: Tensor
 
 
 @dataclass
@@ -127,16 +142,22 @@ def _motions_ras(poses: Poses, study: CineStudy, frame: CanonicalFrame) -> list[
 
 def _common_motion(motions: list[Affine], study: CineStudy, table: VoxelTable) -> Affine:
     """The rigid T that brings the moved slices, as a whole, back to where they were scanned."""
-    counts = torch.bincount(table.slice_index.cpu(), minlength=len(motions)).numpy()
-    scanned, moved, weights = [], [], []
-    for motion, s, n in zip(motions, study.slices, counts, strict=True):
-        rows, cols = s.shape
-        points = pixel_centres_ras(s.ras_from_ijk, s.shape)
-        corners = points[:: max(1, rows - 1), :: max(1, cols - 1)].reshape(-1, 3)
-        scanned.append(corners)
-        moved.append(apply_affine(motion, corners))
-        weights.append(np.full(len(corners), n / len(corners)))
+    scanned, weights = slice_corners_ras(study, table)
+    moved = [apply_affine(M, corners) for M, corners in zip(motions, scanned, strict=True)]
     return best_rigid(np.concatenate(moved), np.concatenate(scanned), np.concatenate(weights))
+
+
+def slice_corners_ras(
+    study: CineStudy, table: VoxelTable
+) -> tuple[list[Points], list[npt.NDArray[np.float64]]]:
+    """What the gauge is fixed by: each slice's corners `(4, 3)`, and their weights `(4,)`, which
+    are the slice's share of the voxels."""
+    counts = torch.bincount(table.slice_index.cpu(), minlength=len(study.slices)).numpy()
+    corners = []
+    for s in study.slices:
+        points = pixel_centres_ras(s.ras_from_ijk, s.shape)
+        corners.append(points[:: s.shape[0] - 1, :: s.shape[1] - 1].reshape(-1, 3))
+    return corners, [np.full(4, n / (4 * counts.sum())) for n in counts]
 
 
 def _float64(values: Tensor) -> np.ndarray:

@@ -66,6 +66,34 @@ class FittedParameters:
 
 
 @dataclass(frozen=True)
+class FitUncertainty:
+    """The Gaussian around a fit (Laplace approximation, see `uncertainty`), float64.
+
+    Attributes:
+        latent_covariance: `(n_latent, n_latent)` of the subject code.
+        motion_covariance: `(n_slices, 6, 6)` of each slice's rotation vector (rad) and translation
+            (mm), in RAS.
+    """
+
+    latent_covariance: npt.NDArray[np.float64]
+    motion_covariance: npt.NDArray[np.float64]
+
+    @property
+    def rotation_sd_deg(self) -> npt.NDArray[np.float64]:
+        """Standard errors of the rotation vectors about R, A, S, `(n_slices, 3)`."""
+        return np.rad2deg(self._deviations[:, :3])
+
+    @property
+    def translation_sd_mm(self) -> npt.NDArray[np.float64]:
+        """Standard errors of the translations along R, A, S, `(n_slices, 3)`."""
+        return self._deviations[:, 3:]
+
+    @property
+    def _deviations(self) -> npt.NDArray[np.float64]:
+        return np.asarray(np.sqrt(np.diagonal(self.motion_covariance, axis1=1, axis2=2)))
+
+
+@dataclass(frozen=True)
 class FitResult:
     """A fitted study.
 
@@ -75,6 +103,7 @@ class FitResult:
         figures: PSNR and whatever else was measured, by name.
         settings: the fit's configuration as plain JSON.
         seconds: duration of each stage.
+        uncertainty: None if the solver does not tell.
     """
 
     study: CineStudy
@@ -85,6 +114,7 @@ class FitResult:
     settings: dict[str, Any]
     figures: dict[str, float] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    uncertainty: FitUncertainty | None = None
 
     @property
     def canonical_from_ras(self) -> Affine:

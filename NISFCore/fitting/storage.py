@@ -22,7 +22,13 @@ from NISFCore.config import from_json_object
 from NISFCore.data.storage import load_study, save_study
 from NISFCore.errors import ConfigError, PriorError, ResultError
 from NISFCore.files import new_folder, write_bytes_atomically, write_text_atomically
-from NISFCore.fitting.result import FitResult, FitStep, FittedParameters, SliceMotion
+from NISFCore.fitting.result import (
+    FitResult,
+    FitStep,
+    FittedParameters,
+    FitUncertainty,
+    SliceMotion,
+)
 from NISFCore.geometry.frame import CanonicalFrame
 from NISFCore.geometry.rigid import is_rigid
 from NISFCore.model.prior import load_prior
@@ -94,6 +100,7 @@ def _loaded(folder: Path, stored: _StoredFit) -> FitResult:
         settings=stored.settings,
         figures=stored.figures,
         seconds=stored.seconds,
+        uncertainty=_uncertainty(tensors),
     )
 
 
@@ -122,7 +129,7 @@ def _check_tensors(tensors: Tensors, n_latent: int, n_slices: int) -> None:
         ValueError: if a tensor is wrong.
         KeyError: if one is missing.
     """
-    shapes = {
+    shapes: dict[str, tuple[int, ...]] = {
         "latent": (n_latent,),
         "global_pose": (4, 4),
         "canonical_from_ras": (4, 4),
@@ -131,6 +138,12 @@ def _check_tensors(tensors: Tensors, n_latent: int, n_slices: int) -> None:
         "intensity_scale": (n_slices,),
         "intensity_reference": (n_slices,),
     }
+    covariances = {
+        "latent_covariance": (n_latent, n_latent),
+        "motion_covariance": (n_slices, 6, 6),
+    }
+    if any(name in tensors for name in covariances):
+        shapes |= covariances
     for name, shape in shapes.items():
         value, dtype = tensors[name], np.float32 if name == "latent" else np.float64
         if value.shape != shape or value.dtype != dtype:
@@ -184,14 +197,25 @@ def _slice_rows(result: FitResult) -> list[dict[str, Any]]:
             "distance_mm": motion.distance_mm,
             "angle_deg": motion.angle_deg,
             "intensity_scale": float(scale),
+            **_slice_uncertainty(result.uncertainty, index),
         }
-        for s, motion, scale in rows
+        for index, (s, motion, scale) in enumerate(rows)
     ]
 
 
-def _tensors(result: FitResult) -> Tensors:
-    p = result.parameters
+def _slice_uncertainty(uncertainty: FitUncertainty | None, index: int) -> dict[str, list[float]]:
+    if uncertainty is None:
+        return {}
     return {
+        "translation_sd_mm": uncertainty.translation_sd_mm[index].tolist(),
+        "rotation_sd_deg": uncertainty.rotation_sd_deg[index].tolist(),
+    }
+
+
+def _tensors(result: FitResult) -> Tensors:
+    p, uncertainty = result.parameters, result.uncertainty
+    return {
+        **({} if uncertainty is None else vars(uncertainty)),
         "latent": p.latent,
         "global_pose": p.global_pose,
         "canonical_from_ras": result.frame.canonical_from_ras,
@@ -200,6 +224,12 @@ def _tensors(result: FitResult) -> Tensors:
         "intensity_scale": p.intensity_scale,
         "intensity_reference": p.intensity_reference,
     }
+
+
+def _uncertainty(tensors: Tensors) -> FitUncertainty | None:
+    if "latent_covariance" not in tensors:
+        return None
+    return FitUncertainty(tensors["latent_covariance"], tensors["motion_covariance"])
 
 
 def _parameters(tensors: Tensors) -> FittedParameters:

@@ -29,6 +29,26 @@ BUNDLED_PRIOR = Path(__file__).parent.parent / "priors" / "phantom.safetensors"
 
 
 @dataclass(frozen=True)
+class Calibration:
+    """By how much errors on subjects of known truth exceeded the standard errors that a fit
+    believes in; 1 if nobody has measured it. Standard errors are multiplied by these.
+
+    Attributes:
+        translation, rotation: of slice motions.
+        volume: of everything that comes from the latent.
+    """
+
+    translation: float = 1.0
+    rotation: float = 1.0
+    volume: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not value > 0:
+                raise ConfigError(f"Calibration.{name}: got {value}, must be positive")
+
+
+@dataclass(frozen=True)
 class PriorInfo:
     """What is said about a prior in its header.
 
@@ -37,6 +57,7 @@ class PriorInfo:
         n_subjects: training subjects.
         training: recipe and provenance, as plain JSON.
         name: shown to users.
+        calibration: of the standard errors of fits with this prior.
         labels: names of labels 0, 1, ...; must be the ones of this software.
         software, format_version: what wrote the file.
     """
@@ -45,6 +66,7 @@ class PriorInfo:
     n_subjects: int
     training: dict[str, Any] = field(default_factory=dict)
     name: str = "unnamed"
+    calibration: Calibration = Calibration()
     labels: tuple[str, ...] = LABEL_NAMES
     software: str = f"NISFCore {__version__}"
     format_version: int = FORMAT_VERSION

@@ -17,6 +17,7 @@ class TrainingConfig:
         subjects_per_step: subjects that a batch is drawn from; 0 means all of them.
         psf, psf_from: integration, used from this fraction of the steps on.
         weight_rate, latent_rate, motion_rate: Adam's peak learning rates.
+        muon_rate: Muon's, for the hidden matrices; 0 leaves them to Adam (the paper).
         final_rate: fraction of the peak at the end of the cosine schedule.
         warm_up: fraction of steps of linear rise.
         open_bands_until: fraction of steps after which all encoding bands are open; from
@@ -41,6 +42,7 @@ class TrainingConfig:
     weight_rate: float = 2e-3
     latent_rate: float = 5e-3
     motion_rate: float = 1e-3
+    muon_rate: float = 0.02
     final_rate: float = 0.01
     warm_up: float = 0.01
     open_bands_until: float = 0.5
@@ -82,6 +84,7 @@ PAPER = TrainingConfig(
     weight_rate=1e-4,
     latent_rate=1e-4,
     motion_rate=1e-4,
+    muon_rate=0.0,
     final_rate=1.0,
     warm_up=0.0,
     first_bands=0.2,

@@ -27,6 +27,7 @@ from NISFCore.model.psf import NO_PSF
 from NISFCore.model.voxels import VoxelBatch, VoxelTable
 from NISFCore.progress import CancelToken, ProgressEvent, ProgressReporter, SilentProgress
 from NISFCore.training.config import TrainingConfig
+from NISFCore.training.optimiser import CohortOptimiser
 from NISFCore.training.parallel import any_process, average_gradients, process_rank, world_size
 from NISFCore.training.validation import validate
 
@@ -76,7 +77,7 @@ class TrainingState:
     step: int
     decoder: Decoder
     cohort: CohortParameters
-    optimiser: torch.optim.Adam
+    optimiser: CohortOptimiser
     generator: torch.Generator
 
     @property
@@ -106,14 +107,7 @@ def new_state(table: VoxelTable, config: TrainingConfig, device: str) -> Trainin
     decoder = Decoder(config.decoder).to(device)
     n_subjects = int(table.slices.subject.max()) + 1
     cohort = CohortParameters(n_subjects, len(table.slices), config.decoder.n_latent).to(device)
-    optimiser = torch.optim.Adam(
-        [
-            {"params": list(decoder.parameters()), "lr": config.weight_rate},
-            {"params": [cohort.latents], "lr": config.latent_rate},
-            {"params": cohort.motion, "lr": config.motion_rate},
-        ],
-        betas=(0.9, 0.99),
-    )
+    optimiser = CohortOptimiser(decoder, cohort.latents, cohort.motion, config)
     generator = torch.Generator(device).manual_seed(config.seed + 1 + process_rank())
     return TrainingState(0, decoder, cohort, optimiser, generator)
 
@@ -142,19 +136,18 @@ def train(
     """
     progress, cancel = progress or SilentProgress(), cancel or CancelToken()
     began, log_every = time.monotonic(), max(1, config.n_steps // 100)
-    base_rates = [config.weight_rate, config.latent_rate, config.motion_rate]
     while state.step < config.n_steps:
         if any_process(cancel.is_cancelled, state.device):
             if on_checkpoint is not None:
                 on_checkpoint(state)
             raise Cancelled(f"training cancelled by the user after step {state.step}")
-        set_schedule(state, config, base_rates)
+        set_schedule(state, config)
         batch = table.sample(config.voxels_per_step, state.generator)
         prediction = _predict(table, batch, state, config)
         loss, psnr_db = objective(prediction, batch, table, state, config)
-        state.optimiser.zero_grad(set_to_none=True)
+        state.optimiser.zero_grad()
         loss.backward()
-        average_gradients(state.optimiser)
+        average_gradients(state.optimiser.param_groups)
         state.optimiser.step()
         state.step += 1
         figures: dict[str, float] = {}
@@ -200,16 +193,17 @@ def objective(
     return loss + config.scale_penalty * cohort.log_scale.square().sum(), -minus_psnr.detach()
 
 
-def set_schedule(state: TrainingState, config: TrainingConfig, base_rates: list[float]) -> None:
+def set_schedule(state: TrainingState, config: TrainingConfig) -> None:
     """Learning rates (linear warm-up, cosine), opened encoding bands and motion for this step."""
     fraction = state.step / config.n_steps
     warm = min(1.0, (fraction + 1 / config.n_steps) / config.warm_up) if config.warm_up > 0 else 1.0
     cosine = (1 + math.cos(math.pi * fraction)) / 2
     factor = warm * (config.final_rate + (1 - config.final_rate) * cosine)
-    for group, rate in zip(state.optimiser.param_groups, base_rates, strict=True):
+    groups = state.optimiser.param_groups
+    for group, rate in zip(groups, state.optimiser.base_rates, strict=True):
         group["lr"] = rate * factor
     if fraction < config.motion_from:
-        state.optimiser.param_groups[2]["lr"] = 0.0
+        groups[CohortOptimiser.MOTION_GROUP]["lr"] = 0.0
     opening = min(1.0, fraction / config.open_bands_until) if config.open_bands_until > 0 else 1.0
     state.decoder.encoding.open_bands(config.first_bands + (1 - config.first_bands) * opening)
 

@@ -2,8 +2,9 @@
 
 import importlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -52,12 +53,12 @@ def world_size() -> int:
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
-def average_gradients(optimiser: torch.optim.Optimizer) -> None:
-    """Average all gradients over the processes."""
+def average_gradients(parameter_groups: Iterable[dict[str, Any]]) -> None:
+    """Average all gradients of an optimiser's parameter groups over the processes."""
     n = world_size()
     if n == 1:
         return
-    for group in optimiser.param_groups:
+    for group in parameter_groups:
         for parameter in group["params"]:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)

@@ -88,7 +88,7 @@ def test_a_watcher_sees_every_step_and_costs_no_time(problem: FitProblem, solver
             last = solve_adam(problem, replace(SHORT_PAPER, n_steps=n), 0, watched)
         else:
             config = GaussNewtonConfig(voxels=(256,) * n)
-            last = solve_gauss_newton(problem, config, 0, watched)
+            last, _ = solve_gauss_newton(problem, config, 0, watched)
     wall = time.monotonic() - began
     assert [step for step, _ in seen] == watched.steps
     assert torch.equal(seen[-1][1].latent, last.latent)

@@ -3,15 +3,8 @@
 import pytest
 import torch
 
-from NISFCore.fitting.config import GaussNewtonConfig
-from NISFCore.fitting.gauss_newton import (
-    GLOBAL,
-    PER_SLICE,
-    apply_step,
-    latent_factor,
-    linearise,
-    unknowns,
-)
+from NISFCore.fitting.gauss_newton import apply_step, latent_factor, unknowns
+from NISFCore.fitting.jacobian import GLOBAL, PER_SLICE, linearise
 from NISFCore.fitting.problem import Estimate, FitProblem
 from NISFCore.model.config import DecoderConfig
 from NISFCore.model.decoder import Decoder
@@ -57,7 +50,6 @@ def test_every_column_matches_finite_differences(psf: PsfConfig) -> None:
     batch = table.sample(40, torch.Generator().manual_seed(0))
     A = latent_factor(problem.prior.latent_covariance).double()
     u = torch.randn(N_LATENT, dtype=torch.float64) * 0.3
-    config = GaussNewtonConfig(psf=psf)
 
     def predicted(step: torch.Tensor, batch: VoxelBatch = batch) -> torch.Tensor:
         moved_u, moved = apply_step(u, poses, step)
@@ -65,7 +57,7 @@ def test_every_column_matches_finite_differences(psf: PsfConfig) -> None:
         return predict(problem.prior.decoder, batch, table.slices, latent, moved, psf).intensity
 
     estimate = Estimate((problem.prior.latent_mean + A @ u)[None], poses)
-    linear = linearise(problem, estimate, A, batch, config)
+    linear = linearise(problem, estimate, A, batch, psf)
     n = N_LATENT + GLOBAL + PER_SLICE * N_SLICES
     assert linear.jacobian.shape == (40, n)
     assert len(unknowns(u, poses)) == n

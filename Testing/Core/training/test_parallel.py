@@ -59,10 +59,9 @@ def trained_by_hand(table: VoxelTable) -> torch.Tensor:
     """One process that does what two should: two draws a step, their mean gradient."""
     state = loop.new_state(table, CONFIG, "cpu")
     generators = [torch.Generator().manual_seed(CONFIG.seed + 1 + rank) for rank in range(2)]
-    rates = [CONFIG.weight_rate, CONFIG.latent_rate, CONFIG.motion_rate]
     for _ in range(CONFIG.n_steps):
-        loop.set_schedule(state, CONFIG, rates)
-        state.optimiser.zero_grad(set_to_none=True)
+        loop.set_schedule(state, CONFIG)
+        state.optimiser.zero_grad()
         for state.generator in generators:
             batch = table.sample(CONFIG.voxels_per_step, state.generator)
             prediction = loop._predict(table, batch, state, CONFIG)

@@ -1,0 +1,101 @@
+"""The whole Jacobian of a fit from one backward pass of the decoder.
+
+The decoder is frozen and its intensity is one number per sample, so a backward pass to its inputs
+gives dI/dx and dI/dh of every sample at once, and with them each row of the Jacobian:
+
+    I_v = s sum_k w_k f(x_k, h),  x_k = R_n q_k + t_n,  q_k = R_j (p_k - c_j) + c_j + t_j
+    dI/dh   = s sum_k w_k df/dh
+    dI/dw_n = sum_k (R_n q_k) x g_k,               dI/dt_n = sum_k g_k,   g_k = s w_k df/dx_k
+    dI/dw_j = sum_k (q_k - c_j - t_j) x R_n^T g_k, dI/dt_j = sum_k R_n^T g_k
+    dI/dlog s = I_v
+
+Rotations are updated from the left, R <- exp(dw) R. The latent is whitened, h = mean + A u, with
+A A^T the cohort's covariance, so that u has a unit prior.
+"""
+
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+from NISFCore.fitting.problem import Estimate, FitProblem
+from NISFCore.model.forward_model import SamplePoints, sample_points
+from NISFCore.model.motion_correction import Poses, rotation_from_rotvec
+from NISFCore.model.psf import PsfConfig
+from NISFCore.model.voxels import SliceTable, VoxelBatch
+
+GLOBAL = 6  # unknowns of the global pose: w_n, t_n
+PER_SLICE = 7  # unknowns of a slice: w_j, t_j, log s_j
+
+
+@dataclass(frozen=True)
+class Linearisation:
+    """Residual (observed - predicted) `(n,)`, Jacobian `(n, n_unknowns)` of the prediction, and the
+    noise sd `(n,)` that the decoder expects of each voxel.
+
+    Unknowns: u, then w_n, t_n, then (w_j, t_j, log s_j) slice after slice.
+    """
+
+    residual: Tensor
+    jacobian: Tensor
+    noise_sd: Tensor
+
+
+def linearise(
+    problem: FitProblem,
+    estimate: Estimate,
+    A: Tensor,
+    batch: VoxelBatch,
+    psf: PsfConfig,
+    generator: torch.Generator | None = None,
+) -> Linearisation:
+    """Residuals and Jacobian at `estimate`: one forward and one backward pass of the decoder."""
+    slices, poses = problem.table.slices, estimate.poses
+    points = sample_points(batch, slices, poses, psf, generator)
+    k = len(points.weights)
+    x = points.canonical_mm.flatten(0, 1).detach().requires_grad_(True)
+    h = estimate.latent.expand(len(x), -1).detach().requires_grad_(True)
+    with torch.enable_grad():
+        f, _, noise = problem.prior.decoder(x, batch.cycle_fraction.repeat_interleave(k), h)
+        df_dx, df_dh = torch.autograd.grad(f.sum(), (x, h))
+    scale = torch.exp(poses.log_scale)[batch.slice_index]
+    predicted = scale * (f.detach().view(-1, k) @ points.weights)
+    dI_dh = scale[:, None] * torch.einsum(
+        "nkl,k->nl", df_dh.view(-1, k, h.shape[1]), points.weights
+    )
+    g = scale[:, None, None] * points.weights[:, None] * df_dx.view(-1, k, 3)
+    pose_columns = _pose_columns(points, poses, slices, batch.slice_index, g, predicted)
+    jacobian = torch.cat([dI_dh @ A, pose_columns], dim=1)
+    noise_sd = noise.detach().view(-1, k) @ points.weights
+    return Linearisation(batch.intensity - predicted, jacobian, noise_sd)
+
+
+def joined(parts: list[Linearisation]) -> Linearisation:
+    """The linearisation of all voxels from that of each part."""
+    return Linearisation(
+        *(torch.cat([vars(p)[f.name] for p in parts]) for f in fields(Linearisation))
+    )
+
+
+def _pose_columns(
+    points: SamplePoints,
+    poses: Poses,
+    slices: SliceTable,
+    slice_index: Tensor,
+    g: Tensor,
+    predicted: Tensor,
+) -> Tensor:
+    """Jacobian columns of the global pose and of every slice, `(n, 6 + 7 n_slices)`."""
+    n, n_slices = len(slice_index), len(slices)
+    R_n = rotation_from_rotvec(poses.global_rotvec)[0]
+    arm_global = points.canonical_mm - poses.global_translation_mm[0]
+    g_slice = g @ R_n
+    fixed = slices.centre_mm[slice_index] + poses.slice_translation_mm[slice_index]
+    arm_slice = points.corrected_mm - fixed[:, None]
+    columns = g.new_zeros(n, GLOBAL + PER_SLICE * n_slices)
+    columns[:, :3] = torch.linalg.cross(arm_global, g).sum(1)
+    columns[:, 3:6] = g.sum(1)
+    own = [torch.linalg.cross(arm_slice, g_slice).sum(1), g_slice.sum(1), predicted[:, None]]
+    first = GLOBAL + PER_SLICE * slice_index
+    where = first[:, None] + torch.arange(PER_SLICE, device=g.device)
+    return columns.scatter_(1, where, torch.cat(own, dim=1))
