@@ -26,6 +26,7 @@ from NISFCore.fitting.problem import (
     frozen,
 )
 from NISFCore.fitting.result import FitResult
+from NISFCore.fitting.starts import best_start, candidate_starts
 from NISFCore.fitting.uncertainty import fit_uncertainty
 from NISFCore.geometry.frame import CanonicalFrame
 from NISFCore.geometry.planes import pixel_centres_ras
@@ -64,14 +65,13 @@ def fit_study(
     began = time.monotonic()
     progress, cancel = progress or SilentProgress(), cancel or CancelToken()
     device = resolve_device(device)
-    frame = canonical_frame_of(study)
-    study = cropped_to_region(study, frame, prior.info.decoder.region)
-    table = voxel_table(study, frame, prior.info.decoder.region).to(device)
-    problem = FitProblem(_on_device(prior, device), table, device)
-    recorder = _recorder(config, progress, cancel)
-    cancel.check()
-    prepared = time.monotonic()
-    with frozen(problem.prior):
+    on_device = _on_device(prior, device)
+    with frozen(on_device):
+        frame = _frame(study, on_device, device, config, cancel)
+        study, problem = _seen_in(study, frame, on_device, device)
+        table, recorder = problem.table, _recorder(config, progress, cancel)
+        cancel.check()
+        prepared = time.monotonic()
         estimate, posterior = _solve(problem, config, recorder)
     psf = config.gauss_newton.psf if config.gauss_newton else _adam(config).psf
     figures = {"psnr_db": reconstruction_psnr_db(problem, estimate, psf, cancel)}
@@ -91,6 +91,30 @@ def fit_study(
         seconds={"prepare": prepared - began, "fit": finished - prepared},
         uncertainty=uncertainty,
     )
+
+
+def _frame(
+    study: CineStudy, prior: Prior, device: str, config: FitConfig, cancel: CancelToken
+) -> CanonicalFrame:
+    """The frame from the planes; where they leave it uncertain, the best of several."""
+    frame = canonical_frame_of(study)
+    if config.gauss_newton is None:
+        return frame
+    starts = candidate_starts(study, frame)
+
+    def problem_of(frame: CanonicalFrame) -> FitProblem:
+        return _seen_in(study, frame, prior, device)[1]
+
+    return best_start(starts, problem_of, config.gauss_newton, config.seed, cancel).frame
+
+
+def _seen_in(
+    study: CineStudy, frame: CanonicalFrame, prior: Prior, device: str
+) -> tuple[CineStudy, FitProblem]:
+    """The study cropped to the heart region as it lies in a frame, and its voxels."""
+    region = prior.info.decoder.region
+    cropped = cropped_to_region(study, frame, region)
+    return cropped, FitProblem(prior, voxel_table(cropped, frame, region).to(device), device)
 
 
 def cropped_to_region(study: CineStudy, frame: CanonicalFrame, region: HeartRegion) -> CineStudy:
