@@ -1,0 +1,98 @@
+"""How the worker is found (checkout, installed extension, pip), and the batch script."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from NISFLib import worker_python
+from NISFLib.worker_python import core_root, nisf_command
+from Testing.conftest import REPOSITORY
+
+SCRIPT = REPOSITORY / "NISFExtension" / "Scripts" / "nisf_batch.py"
+
+
+def test_the_package_beside_the_extension_is_taken() -> None:
+    assert core_root() == REPOSITORY
+
+
+def test_an_installed_extension_has_it_beside_the_module(tmp_path: Path) -> None:
+    for name in ("NISFCore", "NISFLib"):
+        (tmp_path / "modules" / name).mkdir(parents=True)
+        (tmp_path / "modules" / name / "__init__.py").touch()
+    assert core_root(tmp_path / "modules") == tmp_path / "modules"
+
+
+def test_else_the_one_that_pip_installed(tmp_path: Path) -> None:
+    assert core_root(tmp_path / "modules") == REPOSITORY
+
+
+def test_pythonslicer_is_taken_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_python.shutil, "which", lambda name: str(tmp_path / name))
+    assert nisf_command("fit").python == tmp_path / "PythonSlicer"
+    monkeypatch.setattr(worker_python.shutil, "which", lambda name: None)
+    assert nisf_command("fit").python == Path(sys.executable)
+
+
+def test_a_copied_extension_runs_its_own_package(tmp_path: Path) -> None:
+    """As installed: module and package in one folder, found from any directory."""
+    place = tmp_path / "ä installed"
+    for name, source in (("NISFCore", REPOSITORY), ("NISFLib", REPOSITORY / "NISFExtension")):
+        ignored = shutil.ignore_patterns("__pycache__", "*.safetensors")
+        shutil.copytree(source / name, place / name, ignore=ignored)
+    code = (
+        "from NISFLib.worker_python import make_core_importable, nisf_command\n"
+        "make_core_importable()\n"
+        "import NISFCore\n"
+        "c = nisf_command('--version')\n"
+        "print(NISFCore.__file__)\n"
+        "import os, subprocess\n"
+        "words = [str(c.python), '-c', 'import NISFCore; print(NISFCore.__file__)']\n"
+        "subprocess.run(words, env={**os.environ, **c.environment}, check=True)\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-u", "-c", code],
+        env={**os.environ, "PYTHONPATH": str(place)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert [Path(line).parent.parent for line in run.stdout.splitlines()] == [place, place]
+
+
+@pytest.mark.parametrize("separator", [["--"], []])
+def test_the_batch_script_gives_back_the_exit_code(separator: list[str], tmp_path: Path) -> None:
+    """Slicer may or may not leave the separator in the arguments."""
+    words = [*separator, str(tmp_path / "nowhere"), str(tmp_path / "out"), "--progress", "json"]
+    run = subprocess.run(
+        [sys.executable, SCRIPT, *words], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert run.returncode == 2, run.stderr
+    assert '"event": "error"' in run.stdout and "no folder" in run.stdout
+
+
+def test_the_batch_script_ends_slicer_with_its_code(tmp_path: Path) -> None:
+    """Inside Slicer, `sys.exit` is not how one leaves."""
+    fake = tmp_path / "slicer"
+    fake.mkdir()
+    (fake / "__init__.py").write_text(
+        "class util:\n"
+        "    @staticmethod\n"
+        "    def exit(code):\n"
+        "        print('slicer exits with', code)\n"
+        "app = object()\n"
+    )
+    run = subprocess.run(
+        [sys.executable, SCRIPT, "--", "--nonsense"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert run.stdout.splitlines()[-1] == "slicer exits with 2"
+    assert run.returncode == 0
