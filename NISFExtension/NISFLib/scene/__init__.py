@@ -1,1 +1,26 @@
-"""The scene side: MRML nodes of one heart, made from the files that `nisf` wrote."""
+"""The scene side: MRML nodes of one heart, made from the files that `nisf` wrote (README.md)."""
+
+from NISFLib.scene.cine_input import write_cine_input
+from NISFLib.scene.estimates import SceneEstimate, estimate_grid, estimate_load
+from NISFLib.scene.files import SceneFormat, save_bundle, save_files
+from NISFLib.scene.heart_scene import HeartScene, LoadProgress, LoadSettings, Part
+from NISFLib.scene.nodes import SceneError
+from NISFLib.scene.plots import ProfilePair
+from NISFLib.scene.slices import SceneSlice
+
+__all__ = [
+    "HeartScene",
+    "LoadProgress",
+    "LoadSettings",
+    "Part",
+    "ProfilePair",
+    "SceneError",
+    "SceneEstimate",
+    "SceneFormat",
+    "SceneSlice",
+    "estimate_grid",
+    "estimate_load",
+    "save_bundle",
+    "save_files",
+    "write_cine_input",
+]

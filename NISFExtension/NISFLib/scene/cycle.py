@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import slicer
 
-from NISFLib.scene.nodes import NOW, ROLE, SLICE, Nodes, Role, mark, put_json
+from NISFLib.scene.nodes import NOW, ROLE, SLICE, Nodes, Role, get_json, mark, put_json
 
 INDEX_NAME, INDEX_UNIT = "cycle", "%"
 FRACTIONS, ED_PHASE, ES_PHASE = "NISF.cycle_fractions", "NISF.ed_phase", "NISF.es_phase"
@@ -48,9 +48,10 @@ def add_cycle(nodes: Nodes, fractions: Fractions, highest_ml: float = 1.0) -> An
     prepare_sequence(master)
     for fraction in fractions:
         table = _cursor_table(100 * float(fraction), highest_ml)
+        mark(table, Role.CYCLE_NOW)
         master.SetDataNodeAtValue(table, index_text(fraction))
     browser = nodes.add("vtkMRMLSequenceBrowserNode", Role.BROWSER, "NISF heart")
-    put_json(browser, FRACTIONS, [float(t) for t in fractions])
+    describe(nodes, FRACTIONS, [float(t) for t in fractions])
     browser.SetAndObserveMasterSequenceNodeID(master.GetID())
     browser.SetPlaybackRateFps(PLAYBACK_FPS)
     browser.SetPlaybackLooped(True)
@@ -87,11 +88,12 @@ def add_sequence(
     Args:
         data_node: gives the node of phase k, outside any scene; the sequence copies it.
     """
-    sequence = nodes.add("vtkMRMLSequenceNode", role, f"{name} sequence", slice_name)
+    sequence = nodes.add("vtkMRMLSequenceNode", role, name, slice_name)
     prepare_sequence(sequence)
     for k, fraction in enumerate(fractions):
         node = data_node(k)
         node.SetName(name)
+        mark(node, NOW[role], slice_name)  # at every phase the current node gets these again
         sequence.SetDataNodeAtValue(node, index_text(fraction))
     return sequence
 
@@ -105,13 +107,50 @@ def drive(nodes: Nodes, *sequences: Any) -> None:
 
 
 def update_now(nodes: Nodes, browser: Any) -> None:
-    """Make the current-phase nodes, and make them ours."""
+    """Make the current-phase nodes of the sequences that have none yet."""
     slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(browser)
-    for sequence in nodes.all():
-        role = Role(sequence.GetAttribute(ROLE))
-        now = browser.GetProxyNode(sequence) if role in NOW else None
+
+
+def drive_again(nodes: Nodes) -> None:
+    """Where the browser or its master was deleted, make both again and let the browser drive what
+    is left; what views show stays."""
+    browser, master = nodes.one(Role.BROWSER), nodes.one(Role.CYCLE)
+    rest = [n for n in nodes.all() if n.GetAttribute(ROLE) in _DRIVEN]
+    kept = browser or master
+    if not rest or (browser is not None and master is not None) or kept is None:
+        return
+    attributes = {key: kept.GetAttribute(key) for key in kept.GetAttributeNames()}
+    fractions = np.array(get_json(kept, FRACTIONS))
+    nows = [now_of_sequence(nodes, sequence) for sequence in rest]
+    nodes.remove(Role.BROWSER, Role.CYCLE, Role.CYCLE_NOW)
+    browser = add_cycle(nodes, fractions)
+    for key in set(attributes) - {ROLE}:
+        browser.SetAttribute(key, attributes[key])
+        nodes.one(Role.CYCLE).SetAttribute(key, attributes[key])
+    for sequence, now in zip(rest, nows, strict=True):
+        browser.AddSynchronizedSequenceNodeID(sequence.GetID())
         if now is not None:
-            mark(now, NOW[role], sequence.GetAttribute(SLICE))
+            browser.AddProxyNode(now, sequence, False)
+    update_now(nodes, browser)
+
+
+_DRIVEN = {role.value for role in NOW if role is not Role.CYCLE}
+
+
+def now_of_sequence(nodes: Nodes, sequence: Any) -> Any:
+    """The current-phase node of a sequence by its attributes, also without a browser."""
+    return nodes.one(NOW[Role(sequence.GetAttribute(ROLE))], sequence.GetAttribute(SLICE))
+
+
+def describe(nodes: Nodes, key: str, value: Any) -> None:
+    """Keep a JSON value with the cycle: with the browser and, should it be deleted, its master."""
+    for role in (Role.BROWSER, Role.CYCLE):
+        put_json(nodes.one(role), key, value)
+
+
+def description(nodes: Nodes, key: str, default: Any = None) -> Any:
+    """What `describe` kept."""
+    return get_json(nodes.one(Role.BROWSER), key, default)
 
 
 def now_of(nodes: Nodes, role: Role, slice_name: str | None = None) -> Any:

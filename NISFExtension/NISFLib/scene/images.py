@@ -106,8 +106,11 @@ def read_surface(path: Path) -> Any:
     # read by Python: paths of any script work on every platform
     reader.ReadFromInputStringOn()
     reader.SetInputString(path.read_bytes().decode("utf-8", errors="replace"))
+    turned = vtk.vtkTransformPolyDataFilter()
+    turned.SetTransform(_ras_from_lps())
+    turned.SetInputConnection(reader.GetOutputPort())
     normals = vtk.vtkPolyDataNormals()
-    normals.SetInputConnection(_ras_from_lps(reader).GetOutputPort())
+    normals.SetInputConnection(turned.GetOutputPort())
     normals.SplittingOff()
     normals.ConsistencyOff()
     normals.Update()
@@ -119,10 +122,7 @@ def read_surface(path: Path) -> Any:
     return surface
 
 
-def _ras_from_lps(source: Any) -> Any:
+def _ras_from_lps() -> Any:
     transform = vtk.vtkTransform()
     transform.Scale(-1, -1, 1)
-    result = vtk.vtkTransformPolyDataFilter()
-    result.SetTransform(transform)
-    result.SetInputConnection(source.GetOutputPort())
-    return result
+    return transform

@@ -1,0 +1,259 @@
+"""Files of what the scene shows, edits included: for annotation elsewhere, and the whole scene.
+
+Each file is written beside its place and moved there when it is whole.
+"""
+
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import slicer
+
+from NISFCore.labels import FOREGROUND, LABEL_INFO
+from NISFLib.scene.cycle import now_of, prepare_sequence
+from NISFLib.scene.heart_scene import HeartScene, LoadProgress
+from NISFLib.scene.nodes import Nodes, Role, SceneError
+
+
+class SceneFormat(Enum):
+    """Kinds of files."""
+
+    SEG_NRRD = ".seg.nrrd"
+    """Segmentations, one file per phase."""
+    SEQ_NRRD = ".seq.nrrd"
+    """Label maps and intensity over the cycle, one file each."""
+    SEQ_MRB = ".seq.mrb"
+    """The segmentation over the cycle, with its segments, in one file."""
+    NIFTI = ".nii.gz"
+    """Label maps and intensity, one file per phase each."""
+    MODELS = ".vtp"
+    """Closed surfaces, one file per segment and phase."""
+
+
+def save_files(
+    heart: HeartScene,
+    folder: Path,
+    formats: Iterable[SceneFormat],
+    phases: Iterable[int] | None = None,
+    progress: LoadProgress | None = None,
+) -> list[Path]:
+    """Write the heart into a folder; files of the same names are replaced.
+
+    Args:
+        phases: which phases of the scene; None is all.
+        progress: called before every file.
+
+    Returns:
+        The files that were written.
+
+    Raises:
+        SceneError: if there is no segmentation, a phase does not exist, or a file cannot be
+            written; files that were whole by then stay.
+    """
+    nodes = heart.nodes
+    if nodes.one(Role.SEGMENTATION) is None:
+        raise SceneError("the scene has no segmentation of ours; export the result into it first")
+    wanted = sorted(set(range(heart.n_phases) if phases is None else phases))
+    if not wanted or wanted[0] < 0 or wanted[-1] >= heart.n_phases:
+        raise SceneError(f"phases: got {wanted}, allowed: 0 to {heart.n_phases - 1}")
+    keep_edits(nodes)
+    jobs = [job for kind in dict.fromkeys(formats) for job in _jobs(nodes, kind, wanted)]
+    files = []
+    for step, (name, write) in enumerate(jobs, start=1):
+        if progress is not None:
+            progress("files", step, len(jobs))
+        files.append(_write_whole(folder / name, write))
+    return files
+
+
+def save_bundle(heart: HeartScene, path: Path) -> Path:
+    """Write the whole scene as `.mrb`, which opens with the browser wherever Slicer is.
+
+    Raises:
+        SceneError: if it cannot be written.
+    """
+    keep_edits(heart.nodes)
+    if path.suffix.lower() != ".mrb":
+        raise SceneError(f"{path.name}: a scene bundle ends in .mrb")
+    return _write_whole(path, lambda target: heart.nodes.scene.WriteToMRB(str(target)))
+
+
+def keep_edits(nodes: Nodes) -> None:
+    """Let the sequence have what was painted in the current phase."""
+    now, browser = now_of(nodes, Role.SEGMENTATION), nodes.one(Role.BROWSER)
+    if now is not None:
+        slicer.modules.sequences.logic().UpdateSequencesFromProxyNodes(browser, now)
+
+
+Writer = Callable[[Path], bool]
+"""Writes a file and tells whether it succeeded."""
+
+
+def _jobs(nodes: Nodes, kind: SceneFormat, phases: list[int]) -> list[tuple[str, Writer]]:
+    """The files of one format, by name."""
+    if kind is SceneFormat.SEQ_MRB:
+        return [("heart.seq.mrb", lambda path: _write_segmentation_sequence(nodes, phases, path))]
+    if kind is SceneFormat.SEQ_NRRD:
+        return _sequence_jobs(nodes, phases)
+    if kind is SceneFormat.SEG_NRRD:
+        return [(f"heart_{k:03d}.seg.nrrd", _segmentation_writer(nodes, k)) for k in phases]
+    if kind is SceneFormat.NIFTI:
+        return _volume_jobs(nodes, phases)
+    return [
+        (f"{LABEL_INFO[label].key}_{k:03d}.vtp", _model_writer(nodes, k, LABEL_INFO[label].key))
+        for k in phases
+        for label in FOREGROUND
+    ]
+
+
+def _sequence_jobs(nodes: Nodes, phases: list[int]) -> list[tuple[str, Writer]]:
+    jobs: list[tuple[str, Writer]] = [
+        (
+            "labels.seq.nrrd",
+            lambda path: _write_volume_sequence(
+                nodes, phases, lambda k: label_volume(segmentation_at(nodes, k)), path
+            ),
+        )
+    ]
+    if nodes.one(Role.INTENSITY) is not None:
+        intensity = nodes.one(Role.INTENSITY)
+        jobs.append(
+            (
+                "intensity.seq.nrrd",
+                lambda path: _write_volume_sequence(nodes, phases, intensity.GetNthDataNode, path),
+            )
+        )
+    return jobs
+
+
+def _volume_jobs(nodes: Nodes, phases: list[int]) -> list[tuple[str, Writer]]:
+    jobs: list[tuple[str, Writer]] = []
+    intensity = nodes.one(Role.INTENSITY)
+    for k in phases:
+        jobs.append(
+            (
+                f"labels_{k:03d}.nii.gz",
+                lambda path, k=k: _write_volume(label_volume(segmentation_at(nodes, k)), path),
+            )
+        )
+        if intensity is not None:
+            jobs.append(
+                (
+                    f"intensity_{k:03d}.nii.gz",
+                    lambda path, k=k: _write_volume(intensity.GetNthDataNode(k), path),
+                )
+            )
+    return jobs
+
+
+def segmentation_at(nodes: Nodes, k: int) -> Any:
+    """The segmentation of phase k as the sequence holds it."""
+    return nodes.one(Role.SEGMENTATION).GetNthDataNode(k)
+
+
+def label_volume(segmentation: Any) -> Any:
+    """The segments as one label-map volume on the heart's grid, outside any scene. Where segments
+    overlap after editing, the later one wins."""
+    merged = slicer.vtkOrientedImageData()
+    names = slicer.vtkSegmentationConverter
+    core = segmentation.GetSegmentation()
+    geometry = core.GetConversionParameter(names.GetReferenceImageGeometryParameterName())
+    reference = slicer.vtkOrientedImageData()
+    names.DeserializeImageGeometry(geometry, reference, False)
+    segmentation.GenerateMergedLabelmapForAllSegments(
+        merged, slicer.vtkSegmentation.EXTENT_REFERENCE_GEOMETRY, reference
+    )
+    volume = slicer.vtkMRMLLabelMapVolumeNode()
+    slicer.modules.segmentations.logic().CreateLabelmapVolumeFromOrientedImageData(merged, volume)
+    return volume
+
+
+def _write_segmentation_sequence(nodes: Nodes, phases: list[int], path: Path) -> bool:
+    kept = slicer.vtkMRMLSequenceNode()
+    sequence = _sequence_of(nodes, phases, lambda k: segmentation_at(nodes, k), kept)
+    with _storage(slicer.vtkMRMLSequenceStorageNode(), path, sequence) as storage:
+        return bool(storage.WriteData(sequence))
+
+
+def _write_volume_sequence(
+    nodes: Nodes, phases: list[int], volume: Callable[[int], Any], path: Path
+) -> bool:
+    kept = slicer.vtkMRMLSequenceNode()
+    sequence = _sequence_of(nodes, phases, volume, kept)
+    with _storage(slicer.vtkMRMLVolumeSequenceStorageNode(), path, sequence) as storage:
+        return bool(storage.WriteData(sequence))
+
+
+def _sequence_of(
+    nodes: Nodes, phases: list[int], data_node: Callable[[int], Any], sequence: Any
+) -> Any:
+    """A sequence with these phases, at their times."""
+    sequence.SetName("heart")
+    prepare_sequence(sequence)
+    source = nodes.one(Role.SEGMENTATION)
+    for k in phases:
+        sequence.SetDataNodeAtValue(data_node(k), source.GetNthIndexValue(k))
+    return sequence
+
+
+def _segmentation_writer(nodes: Nodes, k: int) -> Writer:
+    def write(path: Path) -> bool:
+        node = segmentation_at(nodes, k)
+        with _storage(slicer.vtkMRMLSegmentationStorageNode(), path) as storage:
+            return bool(storage.WriteData(node))
+
+    return write
+
+
+def _write_volume(volume: Any, path: Path) -> bool:
+    with _storage(slicer.vtkMRMLVolumeArchetypeStorageNode(), path) as storage:
+        return bool(storage.WriteData(volume))
+
+
+def _model_writer(nodes: Nodes, k: int, segment_id: str) -> Writer:
+    def write(path: Path) -> bool:
+        node = segmentation_at(nodes, k)
+        node.CreateClosedSurfaceRepresentation()  # nothing to do where it is there already
+        surface = node.GetClosedSurfaceInternalRepresentation(segment_id)
+        if surface is None:  # the user deleted or emptied the segment
+            return False
+        model = slicer.vtkMRMLModelNode()
+        model.SetAndObservePolyData(surface)
+        with _storage(slicer.vtkMRMLModelStorageNode(), path) as storage:
+            return bool(storage.WriteData(model))
+
+    return write
+
+
+@contextmanager
+def _storage(storage: Any, path: Path, *nodes: Any) -> Iterator[Any]:
+    """A storage node for a file, in a scene of its own: the user's scene is left as it is."""
+    scene = slicer.vtkMRMLScene()
+    for node in (storage, *nodes):
+        scene.AddNode(node)
+    storage.SetFileName(str(path))
+    storage.SetUseCompression(True)
+    yield storage
+    scene.Clear(True)
+
+
+def _write_whole(path: Path, write: Writer) -> Path:
+    """Write beside the place under a short name with the same ending, then move it there.
+
+    Raises:
+        SceneError: if that fails.
+    """
+    ending = "".join(path.suffixes[-2:])
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".nisf-", dir=path.parent) as folder:
+            temporary = Path(folder) / f"{path.name.removesuffix(ending)}{ending}"
+            if not write(temporary) or not temporary.is_file():
+                raise SceneError(f"cannot write {path}: 3D Slicer's writer failed")
+            temporary.replace(path)
+    except OSError as error:
+        raise SceneError(f"cannot write {path}: {error.strerror or error}") from error
+    return path

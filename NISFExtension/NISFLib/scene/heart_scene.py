@@ -1,0 +1,444 @@
+"""`HeartScene`: what the panel, the tests and scripts call. It keeps nothing but the scene."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from NISFLib.scene import heart, plots, slices, tables, views
+from NISFLib.scene.cycle import (
+    ED_PHASE,
+    ES_PHASE,
+    FRACTIONS,
+    add_cycle,
+    describe,
+    description,
+    drive_again,
+    now_of,
+)
+from NISFLib.scene.folders import ResultFolder, ScannedSlice, SliceFolder
+from NISFLib.scene.images import Phases, read_phases
+from NISFLib.scene.nodes import SLICE, Nodes, Role, SceneError, default_scene
+from NISFLib.scene.plots import ProfilePair
+from NISFLib.scene.slices import SceneSlice
+
+LoadProgress = Callable[[str, int, int], None]
+"""Gets (stage, step, total) before each step; may raise `NISFCore.errors.Cancelled` to stop."""
+
+SUBJECT, NOTES = "NISF.subject", "NISF.notes"
+
+
+@dataclass(frozen=True)
+class LoadSettings:
+    """Which parts of a result come into the scene."""
+
+    intensity: bool = True
+    labels: bool = False
+    segmentation: bool = True
+    models: bool = False
+
+
+class Part(Enum):
+    """What can be shown and hidden."""
+
+    PLANES = "slices as planes in 3D"
+    OUTLINES = "outlines in slice views"
+    SURFACES = "surfaces in 3D"
+    INTENSITY = "super-resolved image as background of the slice views"
+
+
+@dataclass
+class _Steps:
+    """Counts the steps of one load over all its stages."""
+
+    progress: LoadProgress | None
+    total: int
+    step: int = 0
+
+    def tick(self, stage: str) -> None:
+        self.step += 1
+        if self.progress is not None:
+            self.progress(stage, self.step, self.total)
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """What was read of a result before the scene is touched."""
+
+    slices: list[tuple[ScannedSlice, Phases]]
+    intensity: Phases | None
+    labels: Phases | None
+
+
+class HeartScene:
+    """The heart of a scene: load it, scrub it, align it, look at it."""
+
+    def __init__(self, scene: Any = None) -> None:
+        """
+        Args:
+            scene: vtkMRMLScene; by default the application's.
+        """
+        self._scene = scene
+
+    @property
+    def nodes(self) -> Nodes:
+        """The nodes of ours."""
+        return Nodes(default_scene() if self._scene is None else self._scene)
+
+    # Loading
+
+    def load_study(self, folder: Path, progress: LoadProgress | None = None) -> None:
+        """Show the slices of a folder that `nisf inspect --slices` wrote.
+
+        Raises:
+            SceneError: if it cannot be read; the scene is as it was then.
+        """
+        found = SliceFolder.read(folder)
+        steps = _Steps(progress, len(found.slices))
+        read = _read_slices(found.slices, steps)
+        n_phases = int(np.median([s.n_phases for s in found.slices]))
+        with self._replacing():
+            add_cycle(self.nodes, np.arange(n_phases) / n_phases)
+            self._describe(found.subject, found.warnings)
+            self._add_slices(read, np.arange(n_phases) / n_phases, {})
+
+    def load_result(
+        self,
+        folder: Path,
+        study: Path | None = None,
+        settings: LoadSettings | None = None,
+        progress: LoadProgress | None = None,
+    ) -> None:
+        """Show a heart that `nisf export` wrote (formats seq.nrrd, slices, tables, vtp).
+
+        Args:
+            study: the folder of `load_study`: its slices have their full images. Without it, or
+                if it is another study's, slices come cropped from the export.
+            settings: what is shown; None is the default.
+
+        Raises:
+            SceneError: if it cannot be read; the scene is as it was then.
+        """
+        settings = settings or LoadSettings()
+        result = ResultFolder.read(folder)
+        own = SliceFolder.read(folder / "slices")
+        scanned, notes = _with_full_images(own.slices, study)
+        n_heart = (settings.segmentation + 3 * settings.models) * len(result.phases)
+        steps = _Steps(progress, len(scanned) + 2 + n_heart)
+        loaded = _read_result(result, scanned, settings, steps)
+        with self._replacing():
+            highest = max(max(row.values()) for row in result.volumes)
+            add_cycle(self.nodes, result.cycle_fractions, highest)
+            self._describe(own.subject, (*own.warnings, *notes))
+            describe(self.nodes, ED_PHASE, result.ed_phase)
+            describe(self.nodes, ES_PHASE, result.es_phase)
+            self._add_slices(loaded.slices, result.cycle_fractions, result.motions)
+            self._add_heart(result, loaded, settings, steps)
+            self._add_figures(result)
+            self.alignment = 1.0
+            self.phase = result.ed_phase or 0
+
+    def remove(self) -> None:
+        """Take everything of ours out of the scene."""
+        self.nodes.remove()
+
+    def restore(self) -> None:
+        """After a scene was loaded, or nodes were deleted: textures again, and a new browser if
+        only that is gone. Harmless at any time."""
+        nodes = self.nodes
+        for role in (Role.SLICE_PLANE, Role.SLICE_MOTION):
+            for node in nodes.all(role):
+                if nodes.one(Role.SLICE_IMAGES, node.GetAttribute(SLICE)) is None:
+                    nodes.scene.RemoveNode(node)
+        drive_again(nodes)
+        plots.connect_cursor(nodes)
+        slices.connect_textures(nodes)
+
+    @contextmanager
+    def _replacing(self) -> Iterator[None]:
+        """What was there goes; if the block fails, what it made goes too."""
+        self.remove()
+        try:
+            yield
+        except BaseException:
+            self.remove()
+            raise
+
+    def _describe(self, subject: str, notes: tuple[str, ...]) -> None:
+        describe(self.nodes, SUBJECT, subject)
+        describe(self.nodes, NOTES, list(notes))
+
+    def _add_slices(
+        self,
+        read: list[tuple[ScannedSlice, Phases]],
+        fractions: npt.NDArray[np.float64],
+        motions: Any,
+    ) -> None:
+        for scanned, phases in read:
+            slices.add_slice(self.nodes, scanned, phases, fractions, motions.get(scanned.name))
+        slices.show_slices(self.nodes)
+
+    def _add_heart(
+        self, result: ResultFolder, loaded: _Loaded, settings: LoadSettings, steps: _Steps
+    ) -> None:
+        nodes = self.nodes
+        if loaded.intensity is not None:
+            heart.add_intensity(nodes, loaded.intensity)
+        if loaded.labels is not None and settings.labels:
+            heart.add_labels(nodes, loaded.labels)
+        if loaded.labels is not None and settings.segmentation:
+            heart.add_segmentation(
+                nodes,
+                loaded.labels,
+                lambda k: heart.read_surfaces(result, k),
+                lambda: steps.tick("segmentation"),
+            )
+        if settings.models and result.has_surfaces:
+            heart.add_models(nodes, result, lambda: steps.tick("models"))
+
+    def _add_figures(self, result: ResultFolder) -> None:
+        nodes = self.nodes
+        volumes, marks = (
+            tables.add_volume_table(nodes, result),
+            tables.add_mark_table(nodes, result),
+        )
+        tables.add_function_table(nodes, result)
+        tables.add_motion_table(nodes, self.slices)
+        plots.add_curve_chart(nodes, volumes, marks)
+        plots.keep_profiles(nodes, result.profiles)
+        if plots.profile_pairs(nodes):
+            plots.show_profile(nodes, 0)
+
+    # State
+
+    @property
+    def has_study(self) -> bool:
+        """Whether there are slices."""
+        return self.browser is not None and self.nodes.one(Role.SLICE_IMAGES) is not None
+
+    @property
+    def has_result(self) -> bool:
+        """Whether there is a heart."""
+        return self.browser is not None and self.nodes.one(Role.FUNCTION_TABLE) is not None
+
+    @property
+    def subject(self) -> str:
+        """The pseudonym of the study, empty before there is one."""
+        return str(description(self.nodes, SUBJECT, ""))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know about the study."""
+        return tuple(description(self.nodes, NOTES, []))
+
+    # Time
+
+    @property
+    def browser(self) -> Any:
+        """The vtkMRMLSequenceBrowserNode that drives everything, or None."""
+        return self.nodes.one(Role.BROWSER)
+
+    @property
+    def cycle_fractions(self) -> tuple[float, ...]:
+        """The times of the phases, in [0, 1)."""
+        return tuple(description(self.nodes, FRACTIONS, []))
+
+    @property
+    def n_phases(self) -> int:
+        """Number of phases that can be shown, 0 without a study."""
+        return len(self.cycle_fractions)
+
+    @property
+    def phase(self) -> int:
+        """The phase that is shown, 0 without a study."""
+        browser = self.browser
+        return 0 if browser is None else max(0, browser.GetSelectedItemNumber())
+
+    @phase.setter
+    def phase(self, index: int) -> None:
+        if self.browser is not None and self.n_phases:
+            self.browser.SetSelectedItemNumber(min(max(int(index), 0), self.n_phases - 1))
+
+    @property
+    def ed_phase(self) -> int | None:
+        """End-diastole among the phases; None before a result or if it was not exported."""
+        value = description(self.nodes, ED_PHASE)
+        return None if value is None else int(value)
+
+    @property
+    def es_phase(self) -> int | None:
+        """End-systole among the phases; None before a result or if it was not exported."""
+        value = description(self.nodes, ES_PHASE)
+        return None if value is None else int(value)
+
+    @property
+    def playing(self) -> bool:
+        """Whether the heart beats: the application's timer advances the browser."""
+        return self.browser is not None and bool(self.browser.GetPlaybackActive())
+
+    @playing.setter
+    def playing(self, on: bool) -> None:
+        if self.browser is not None:
+            self.browser.SetPlaybackActive(on)
+
+    # Slices
+
+    @property
+    def slices(self) -> tuple[SceneSlice, ...]:
+        """The slices in the scene."""
+        return slices.scene_slices(self.nodes)
+
+    @property
+    def alignment(self) -> float:
+        """How far slices are moved: 0 as scanned, 1 aligned."""
+        return slices.alignment(self.nodes)
+
+    @alignment.setter
+    def alignment(self, amount: float) -> None:
+        slices.set_alignment(self.nodes, amount)
+        views.follow_slices(self.nodes)
+
+    def show_slice(self, name: str, view: str = "Red") -> None:
+        """Show a slice in a slice view; it follows the alignment.
+
+        Raises:
+            SceneError: if the scene has no such slice or view.
+        """
+        views.show_slice(self.nodes, name, view)
+
+    def arrange_views(self) -> None:
+        """Red: a middle short-axis slice, Green: 4-chamber, Yellow: 2-chamber; and 3D."""
+        views.arrange(self.nodes)
+
+    # What is shown
+
+    def visible(self, part: Part) -> bool:
+        """Whether a part is shown; False if there is none."""
+        if part is Part.INTENSITY:
+            return views.shows_intensity(self.nodes)
+        if part is Part.PLANES:
+            planes = [plane.GetDisplayNode() for plane in self.nodes.all(Role.SLICE_PLANE)]
+            return any(display is not None and display.GetVisibility() for display in planes)
+        display = self._segmentation_display
+        if display is None or not display.GetVisibility():
+            return False
+        is_2d = part is Part.OUTLINES
+        return bool(display.GetVisibility2DOutline() if is_2d else display.GetVisibility3D())
+
+    def set_visible(self, part: Part, on: bool) -> None:
+        """Show or hide a part; nothing happens if there is none."""
+        display = self._segmentation_display
+        if part is Part.INTENSITY:
+            views.show_intensity(self.nodes, on)
+        elif part is Part.PLANES:
+            slices.show_planes(self.nodes, on)
+        elif display is not None:
+            display.SetVisibility(True)
+            set_part = (
+                display.SetVisibility2DOutline if part is Part.OUTLINES else display.SetVisibility3D
+            )
+            set_part(on)
+
+    @property
+    def _segmentation_display(self) -> Any:
+        node = self.segmentation
+        return None if node is None else node.GetDisplayNode()
+
+    @property
+    def segmentation(self) -> Any:
+        """The vtkMRMLSegmentationNode of the current phase, or None. What is painted in it stays
+        with its phase."""
+        return now_of(self.nodes, Role.SEGMENTATION)
+
+    # Figures
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """EDV, ESV, SV, EF, mass and so on, by key; empty before a result."""
+        return tables.figures(self.nodes)
+
+    @property
+    def function_table(self) -> Any:
+        """The table node of the figures, or None."""
+        return self.nodes.one(Role.FUNCTION_TABLE)
+
+    @property
+    def motion_table(self) -> Any:
+        """The table node of the slice motions, or None."""
+        return self.nodes.one(Role.MOTION_TABLE)
+
+    @property
+    def curve_chart(self) -> Any:
+        """The plot chart node of the volume-time curve, or None."""
+        return self.nodes.one(Role.CURVE_CHART)
+
+    @property
+    def profile_chart(self) -> Any:
+        """The plot chart node of the profile that is shown, or None."""
+        return self.nodes.one(Role.PROFILE_CHART)
+
+    @property
+    def profile_pairs(self) -> tuple[ProfilePair, ...]:
+        """Pairs of crossing slices, those first that agreed least before alignment."""
+        return plots.profile_pairs(self.nodes)
+
+    def show_profile(self, index: int) -> None:
+        """Plot the profile of a pair.
+
+        Raises:
+            SceneError: if there is no such pair.
+        """
+        plots.show_profile(self.nodes, index)
+
+
+def _read_slices(
+    scanned: tuple[ScannedSlice, ...], steps: _Steps
+) -> list[tuple[ScannedSlice, Phases]]:
+    read = []
+    for item in scanned:
+        steps.tick("slices")
+        read.append((item, read_phases(item.path)))
+    return read
+
+
+def _read_result(
+    result: ResultFolder,
+    scanned: tuple[ScannedSlice, ...],
+    settings: LoadSettings,
+    steps: _Steps,
+) -> _Loaded:
+    """Read all images. Their index has six digits in the file: the manifest's times are exact."""
+    read = _read_slices(scanned, steps)
+    steps.tick("images")
+    intensity = read_phases(result.intensity_path) if settings.intensity else None
+    steps.tick("labels")
+    wants_labels = settings.labels or settings.segmentation
+    labels = read_phases(result.label_path) if wants_labels else None
+    for phases in (intensity, labels):
+        if phases is not None and len(phases.images) != len(result.phases):
+            raise SceneError(f"{result.folder} is damaged: its sequences have other phases")
+    return _Loaded(read, _timed(intensity, result), _timed(labels, result))
+
+
+def _timed(phases: Phases | None, result: ResultFolder) -> Phases | None:
+    return None if phases is None else replace(phases, cycle_fractions=result.cycle_fractions)
+
+
+def _with_full_images(
+    own: tuple[ScannedSlice, ...], study: Path | None
+) -> tuple[tuple[ScannedSlice, ...], tuple[str, ...]]:
+    """The fitted slices with the full images of the study they came from, where that is given."""
+    if study is None:
+        return own, ()
+    try:
+        full = {item.name: item for item in SliceFolder.read(study).slices}
+    except SceneError as error:
+        return own, (f"slices are shown as they were fitted, cropped: {error}",)
+    if all(s.name in full and s.is_in_plane_of(full[s.name]) for s in own):
+        return tuple(full[s.name] for s in own), ()
+    return own, ("the result is of another study: its own, cropped slices are shown",)
