@@ -1,5 +1,6 @@
 """`FitResult`: everything that a fit found out about one study, and the heart it describes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy.typing as npt
 
 from NISFCore.data.study import CineStudy
 from NISFCore.fitting.heart import FittedHeart
+from NISFCore.fitting.volume_gradients import volume_gradients_ml
 from NISFCore.geometry.frame import CanonicalFrame
 from NISFCore.geometry.rigid import rigid_about
 from NISFCore.geometry.spaces import Affine
@@ -90,7 +92,8 @@ class FitUncertainty:
 
     @property
     def _deviations(self) -> npt.NDArray[np.float64]:
-        return np.asarray(np.sqrt(np.diagonal(self.motion_covariance, axis1=1, axis2=2)))
+        variances = np.diagonal(self.motion_covariance, axis1=1, axis2=2)
+        return np.sqrt(np.maximum(variances, 0.0))  # rounding may leave -1e-30 for nothing
 
 
 @dataclass(frozen=True)
@@ -131,6 +134,19 @@ class FitResult:
         """`corrected_from_scanned` of every slice, `(4, 4)` in RAS, in study order."""
         pairs = zip(self.study.slices, self.parameters.slice_motion, strict=True)
         return tuple(motion.corrected_from_scanned_ras(s.centre_ras) for s, motion in pairs)
+
+    def volume_covariance_ml2(
+        self, cycle_fractions: Sequence[float]
+    ) -> npt.NDArray[np.float64] | None:
+        """Covariance of all labels' volumes at some times, `(n_times, 4, n_times, 4)`.
+
+        None if the solver does not tell.
+        """
+        if self.uncertainty is None:
+            return None
+        decoder, latent = self.prior.decoder, self.parameters.latent
+        G = np.stack([volume_gradients_ml(decoder, latent, t) for t in cycle_fractions])
+        return np.einsum("tai,ij,ubj->taub", G, self.uncertainty.latent_covariance, G)
 
     @property
     def intensity_scale(self) -> npt.NDArray[np.float64]:

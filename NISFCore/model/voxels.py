@@ -92,10 +92,35 @@ class VoxelTable:
         """The same on a device; batches are then drawn there, with a generator of that device."""
         return VoxelTable(**{name: value.to(device) for name, value in vars(self).items()})
 
-    def sample(self, n: int, generator: torch.Generator) -> VoxelBatch:
-        """`n` voxels, uniform over the pixels, then over their slice's phases."""
+    def heart_pixels(self) -> Tensor:
+        """Indices of the pixels that are heart in at least one annotated phase."""
+        is_heart = torch.zeros(self.n_pixels, dtype=torch.bool, device=self.labels.device)
+        for phase in range(int(self.n_phases.max())):
+            pixel = torch.nonzero(self.n_phases > phase)[:, 0]
+            value = self.first_value[pixel] + phase * self.value_stride[pixel]
+            is_heart[pixel] |= self.labels[value] > 0
+        return torch.nonzero(is_heart)[:, 0]
+
+    def sample(
+        self,
+        n: int,
+        generator: torch.Generator,
+        preferred: Tensor | None = None,
+        preferred_share: float = 0.0,
+    ) -> VoxelBatch:
+        """`n` voxels, uniform over the pixels, then over their slice's phases.
+
+        Args:
+            preferred: indices of pixels that `preferred_share` of the voxels are drawn from.
+        """
         device = self.position_mm.device
         pixel = torch.randint(self.n_pixels, (n,), generator=generator, device=device)
+        if preferred is not None and len(preferred):
+            n_preferred = round(n * preferred_share)
+            which = torch.randint(
+                len(preferred), (n_preferred,), generator=generator, device=device
+            )
+            pixel[:n_preferred] = preferred[which]
         n_phases = self.n_phases[pixel]
         phase = (torch.rand(n, generator=generator, device=device) * n_phases).long()
         phase = torch.minimum(phase, n_phases - 1)

@@ -14,7 +14,8 @@ class TrainingConfig:
 
     Attributes:
         n_steps, voxels_per_step: length and batch size.
-        subjects_per_step: subjects that a batch is drawn from; 0 means all of them.
+        heart_share: share of the voxels drawn from pixels that are heart in some phase; the others
+            come from anywhere (0 in the paper).
         psf, psf_from: integration, used from this fraction of the steps on.
         weight_rate, latent_rate, motion_rate: Adam's peak learning rates.
         muon_rate: Muon's, for the hidden matrices; 0 leaves them to Adam (the paper).
@@ -34,9 +35,9 @@ class TrainingConfig:
     """
 
     decoder: DecoderConfig = decoder_configs.DEFAULT
-    n_steps: int = 10_000
+    n_steps: int = 24_000
     voxels_per_step: int = 4096
-    subjects_per_step: int = 0
+    heart_share: float = 0.5
     psf: PsfConfig = NO_PSF
     psf_from: float = 1.0
     weight_rate: float = 2e-3
@@ -45,7 +46,7 @@ class TrainingConfig:
     muon_rate: float = 0.02
     final_rate: float = 0.01
     warm_up: float = 0.01
-    open_bands_until: float = 0.5
+    open_bands_until: float = 0.25
     first_bands: float = 0.3
     motion_from: float = 0.1
     learn_slice_motion: bool = True
@@ -57,7 +58,7 @@ class TrainingConfig:
     translation_penalty: float = 1e-4
     scale_penalty: float = 1e-2
     n_validation_subjects: int = 8
-    validate_every: int = 2500
+    validate_every: int = 6000
     checkpoint_every: int = 1000
     seed: int = 0
 
@@ -65,7 +66,14 @@ class TrainingConfig:
         for name in ("n_steps", "voxels_per_step", "validate_every", "checkpoint_every"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"TrainingConfig.{name}: got {getattr(self, name)}, at least 1")
-        for name in ("psf_from", "open_bands_until", "first_bands", "motion_from", "warm_up"):
+        for name in (
+            "psf_from",
+            "open_bands_until",
+            "first_bands",
+            "motion_from",
+            "warm_up",
+            "heart_share",
+        ):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"TrainingConfig.{name}: got {getattr(self, name)}, 0 to 1")
 
@@ -78,7 +86,7 @@ PAPER = TrainingConfig(
     decoder=decoder_configs.PAPER,
     n_steps=40_000 * 100 // 4,  # 40,000 epochs of 100 subjects, 4 subjects a step
     voxels_per_step=35_000,
-    subjects_per_step=4,
+    heart_share=0.0,
     psf=PAPER_PSF,
     psf_from=0.9,
     weight_rate=1e-4,

@@ -135,6 +135,7 @@ def train(
         Cancelled: after a last checkpoint.
     """
     progress, cancel = progress or SilentProgress(), cancel or CancelToken()
+    heart = table.heart_pixels()
     began, log_every = time.monotonic(), max(1, config.n_steps // 100)
     while state.step < config.n_steps:
         if any_process(cancel.is_cancelled, state.device):
@@ -142,7 +143,7 @@ def train(
                 on_checkpoint(state)
             raise Cancelled(f"training cancelled by the user after step {state.step}")
         set_schedule(state, config)
-        batch = table.sample(config.voxels_per_step, state.generator)
+        batch = table.sample(config.voxels_per_step, state.generator, heart, config.heart_share)
         prediction = _predict(table, batch, state, config)
         loss, psnr_db = objective(prediction, batch, table, state, config)
         state.optimiser.zero_grad()

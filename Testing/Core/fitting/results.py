@@ -8,8 +8,10 @@ import torch
 
 from NISFCore.data.study import CineSlice, CineStudy, SliceLabels
 from NISFCore.fitting.fit import cropped_to_region
-from NISFCore.fitting.problem import Estimate, fitted_parameters
+from NISFCore.fitting.jacobian import GLOBAL, PER_SLICE
+from NISFCore.fitting.problem import Estimate, Posterior, fitted_parameters
 from NISFCore.fitting.result import FitResult, FitStep
+from NISFCore.fitting.uncertainty import fit_uncertainty
 from NISFCore.geometry.frame import CanonicalFrame
 from NISFCore.geometry.planes import pixel_centres_ras
 from NISFCore.geometry.rigid import invert_rigid, rigid, rotation_from_rotvec
@@ -119,7 +121,21 @@ def result_of(
         settings={"fit": {"seed": 0}, "device": "cpu"},
         figures={"psnr_db": 20.0},
         seconds={"prepare": 0.1, "fit": 0.3},
+        uncertainty=fit_uncertainty(
+            random_posterior(len(study.slices)), study, frame, table, prior.info.calibration
+        ),
     )
+
+
+def random_posterior(n_slices: int, seed: int = 0) -> Posterior:
+    """Any covariance: degrees, millimetres and correlations between everything."""
+    n = N_LATENT + GLOBAL + PER_SLICE * n_slices
+    g = torch.Generator().manual_seed(seed)
+    per_slice = [0.02] * 3 + [0.8] * 3 + [0.05]
+    sd = torch.tensor([0.3] * N_LATENT + [0.05] * 3 + [2.0] * 3 + per_slice * n_slices)
+    factor = sd[:, None] * torch.randn(n, 2 * n, generator=g, dtype=torch.float64)
+    mixing = torch.randn(N_LATENT, N_LATENT, generator=g, dtype=torch.float64)
+    return Posterior(factor @ factor.T / (2 * n), mixing.tril() + torch.eye(N_LATENT))
 
 
 def region_points_ras(made: Made, index: int) -> npt.NDArray[np.float64]:

@@ -47,6 +47,9 @@ def test_the_round_trip_is_exact(result: FitResult, saved: Path) -> None:
             assert getattr(loaded.parameters, name).dtype == value.dtype
     np.testing.assert_array_equal(loaded.slice_motions, result.slice_motions)
     np.testing.assert_array_equal(loaded.canonical_from_ras, result.canonical_from_ras)
+    assert loaded.uncertainty is not None and result.uncertainty is not None
+    for name, value in vars(result.uncertainty).items():
+        np.testing.assert_array_equal(getattr(loaded.uncertainty, name), value)
     assert loaded.frame.assumptions == result.frame.assumptions
     assert loaded.history == result.history
     assert loaded.settings == result.settings
@@ -66,6 +69,13 @@ def test_the_loaded_heart_is_the_same_to_the_bit(result: FitResult, saved: Path)
     assert before.intensity.std() > 0.05
     np.testing.assert_array_equal(after.intensity, before.intensity)
     np.testing.assert_array_equal(after.label_probabilities, before.label_probabilities)
+
+
+def test_a_fit_without_uncertainty_keeps_none(result: FitResult, tmp_path: Path) -> None:
+    save_result(replace(result, uncertainty=None), tmp_path / "r")
+    assert load_result(tmp_path / "r").uncertainty is None
+    rows = json.loads((tmp_path / "r" / RESULT_FILE).read_text(encoding="utf-8"))["slices"]
+    assert all("translation_sd_mm" not in row for row in rows)
 
 
 def test_a_folder_can_be_moved(saved: Path, tmp_path: Path, result: FitResult) -> None:

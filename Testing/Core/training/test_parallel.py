@@ -59,11 +59,12 @@ def trained_by_hand(table: VoxelTable) -> torch.Tensor:
     """One process that does what two should: two draws a step, their mean gradient."""
     state = loop.new_state(table, CONFIG, "cpu")
     generators = [torch.Generator().manual_seed(CONFIG.seed + 1 + rank) for rank in range(2)]
+    heart = table.heart_pixels()
     for _ in range(CONFIG.n_steps):
         loop.set_schedule(state, CONFIG)
         state.optimiser.zero_grad()
         for state.generator in generators:
-            batch = table.sample(CONFIG.voxels_per_step, state.generator)
+            batch = table.sample(CONFIG.voxels_per_step, state.generator, heart, CONFIG.heart_share)
             prediction = loop._predict(table, batch, state, CONFIG)
             loss, _ = loop.objective(prediction, batch, table, state, CONFIG)
             (loss / len(generators)).backward()
