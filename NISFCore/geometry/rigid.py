@@ -66,7 +66,7 @@ def rigid_fraction(motion: npt.ArrayLike, fraction: float) -> Affine:
         ValueError: if `motion` is not rigid.
     """
     if not is_rigid(motion):
-        raise ValueError(f"expected a rigid 4 x 4 motion, got {motion}")
+        raise ValueError(f"expected a rigid 4 x 4 motion, got {np.asarray(motion)}")
     A = np.asarray(motion, dtype=np.float64)
     rotvec = rotvec_from_rotation(A[:3, :3])
     velocity = np.linalg.solve(_screw_translation(rotvec), A[:3, 3])

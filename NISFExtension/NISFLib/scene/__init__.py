@@ -3,7 +3,8 @@
 from NISFLib.scene.cine_input import write_cine_input
 from NISFLib.scene.estimates import SceneEstimate, estimate_grid, estimate_load
 from NISFLib.scene.files import SceneFormat, save_bundle, save_files
-from NISFLib.scene.heart_scene import HeartScene, LoadProgress, LoadSettings, Part
+from NISFLib.scene.heart_scene import HeartScene, Part
+from NISFLib.scene.loading import LoadProgress, LoadSettings
 from NISFLib.scene.nodes import SceneError
 from NISFLib.scene.plots import ProfilePair
 from NISFLib.scene.slices import SceneSlice

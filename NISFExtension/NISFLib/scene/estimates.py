@@ -9,7 +9,7 @@ from pathlib import Path
 
 from NISFCore.labels import FOREGROUND
 from NISFLib.scene.folders import ResultFolder, SliceFolder
-from NISFLib.scene.heart_scene import LoadSettings
+from NISFLib.scene.loading import LoadSettings
 
 BYTES_PER_FRAME_PIXEL = 4
 BYTES_PER_SURFACE_POINT = 80

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ import slicer
 
 from NISFCore.labels import FOREGROUND, LABEL_INFO
 from NISFLib.scene.cycle import now_of, prepare_sequence
-from NISFLib.scene.heart_scene import HeartScene, LoadProgress
+from NISFLib.scene.heart_scene import HeartScene
+from NISFLib.scene.loading import LoadProgress
 from NISFLib.scene.nodes import Nodes, Role, SceneError
 
 
@@ -95,58 +97,44 @@ Writer = Callable[[Path], bool]
 def _jobs(nodes: Nodes, kind: SceneFormat, phases: list[int]) -> list[tuple[str, Writer]]:
     """The files of one format, by name."""
     if kind is SceneFormat.SEQ_MRB:
-        return [("heart.seq.mrb", lambda path: _write_segmentation_sequence(nodes, phases, path))]
+        return [("heart.seq.mrb", partial(_write_segmentation_sequence, nodes, phases))]
     if kind is SceneFormat.SEQ_NRRD:
         return _sequence_jobs(nodes, phases)
     if kind is SceneFormat.SEG_NRRD:
-        return [(f"heart_{k:03d}.seg.nrrd", _segmentation_writer(nodes, k)) for k in phases]
+        write = partial(_write_segmentation, nodes)
+        return [(f"heart_{k:03d}.seg.nrrd", partial(write, k)) for k in phases]
     if kind is SceneFormat.NIFTI:
         return _volume_jobs(nodes, phases)
+    keys = [LABEL_INFO[label].key for label in FOREGROUND]
     return [
-        (f"{LABEL_INFO[label].key}_{k:03d}.vtp", _model_writer(nodes, k, LABEL_INFO[label].key))
-        for k in phases
-        for label in FOREGROUND
+        (f"{key}_{k:03d}.vtp", partial(_write_model, nodes, k, key)) for k in phases for key in keys
     ]
 
 
 def _sequence_jobs(nodes: Nodes, phases: list[int]) -> list[tuple[str, Writer]]:
-    jobs: list[tuple[str, Writer]] = [
-        (
-            "labels.seq.nrrd",
-            lambda path: _write_volume_sequence(
-                nodes, phases, lambda k: label_volume(segmentation_at(nodes, k)), path
-            ),
-        )
+    return [
+        (f"{name}.seq.nrrd", partial(_write_volume_sequence, nodes, phases, volume_at))
+        for name, volume_at in _volumes(nodes).items()
     ]
-    if nodes.one(Role.INTENSITY) is not None:
-        intensity = nodes.one(Role.INTENSITY)
-        jobs.append(
-            (
-                "intensity.seq.nrrd",
-                lambda path: _write_volume_sequence(nodes, phases, intensity.GetNthDataNode, path),
-            )
-        )
-    return jobs
 
 
 def _volume_jobs(nodes: Nodes, phases: list[int]) -> list[tuple[str, Writer]]:
-    jobs: list[tuple[str, Writer]] = []
+    return [
+        (f"{name}_{k:03d}.nii.gz", partial(_write_volume, volume_at, k))
+        for k in phases
+        for name, volume_at in _volumes(nodes).items()
+    ]
+
+
+def _volumes(nodes: Nodes) -> dict[str, Callable[[int], Any]]:
+    """Name → function that gives the volume of a phase."""
+    volumes: dict[str, Callable[[int], Any]] = {
+        "labels": lambda k: label_volume(segmentation_at(nodes, k))
+    }
     intensity = nodes.one(Role.INTENSITY)
-    for k in phases:
-        jobs.append(
-            (
-                f"labels_{k:03d}.nii.gz",
-                lambda path, k=k: _write_volume(label_volume(segmentation_at(nodes, k)), path),
-            )
-        )
-        if intensity is not None:
-            jobs.append(
-                (
-                    f"intensity_{k:03d}.nii.gz",
-                    lambda path, k=k: _write_volume(intensity.GetNthDataNode(k), path),
-                )
-            )
-    return jobs
+    if intensity is not None:
+        volumes["intensity"] = intensity.GetNthDataNode
+    return volumes
 
 
 def segmentation_at(nodes: Nodes, k: int) -> Any:
@@ -172,25 +160,22 @@ def label_volume(segmentation: Any) -> Any:
 
 
 def _write_segmentation_sequence(nodes: Nodes, phases: list[int], path: Path) -> bool:
-    kept = slicer.vtkMRMLSequenceNode()
-    sequence = _sequence_of(nodes, phases, lambda k: segmentation_at(nodes, k), kept)
+    sequence = _sequence_of(nodes, phases, lambda k: segmentation_at(nodes, k))
     with _storage(slicer.vtkMRMLSequenceStorageNode(), path, sequence) as storage:
         return bool(storage.WriteData(sequence))
 
 
 def _write_volume_sequence(
-    nodes: Nodes, phases: list[int], volume: Callable[[int], Any], path: Path
+    nodes: Nodes, phases: list[int], volume_at: Callable[[int], Any], path: Path
 ) -> bool:
-    kept = slicer.vtkMRMLSequenceNode()
-    sequence = _sequence_of(nodes, phases, volume, kept)
+    sequence = _sequence_of(nodes, phases, volume_at)
     with _storage(slicer.vtkMRMLVolumeSequenceStorageNode(), path, sequence) as storage:
         return bool(storage.WriteData(sequence))
 
 
-def _sequence_of(
-    nodes: Nodes, phases: list[int], data_node: Callable[[int], Any], sequence: Any
-) -> Any:
+def _sequence_of(nodes: Nodes, phases: list[int], data_node: Callable[[int], Any]) -> Any:
     """A sequence with these phases, at their times."""
+    sequence = slicer.vtkMRMLSequenceNode()
     sequence.SetName("heart")
     prepare_sequence(sequence)
     source = nodes.one(Role.SEGMENTATION)
@@ -199,33 +184,28 @@ def _sequence_of(
     return sequence
 
 
-def _segmentation_writer(nodes: Nodes, k: int) -> Writer:
-    def write(path: Path) -> bool:
-        node = segmentation_at(nodes, k)
-        with _storage(slicer.vtkMRMLSegmentationStorageNode(), path) as storage:
-            return bool(storage.WriteData(node))
-
-    return write
+def _write_segmentation(nodes: Nodes, k: int, path: Path) -> bool:
+    node = segmentation_at(nodes, k)
+    with _storage(slicer.vtkMRMLSegmentationStorageNode(), path) as storage:
+        return bool(storage.WriteData(node))
 
 
-def _write_volume(volume: Any, path: Path) -> bool:
+def _write_volume(volume_at: Callable[[int], Any], k: int, path: Path) -> bool:
+    volume = volume_at(k)
     with _storage(slicer.vtkMRMLVolumeArchetypeStorageNode(), path) as storage:
         return bool(storage.WriteData(volume))
 
 
-def _model_writer(nodes: Nodes, k: int, segment_id: str) -> Writer:
-    def write(path: Path) -> bool:
-        node = segmentation_at(nodes, k)
-        node.CreateClosedSurfaceRepresentation()  # nothing to do where it is there already
-        surface = node.GetClosedSurfaceInternalRepresentation(segment_id)
-        if surface is None:  # the user deleted or emptied the segment
-            return False
-        model = slicer.vtkMRMLModelNode()
-        model.SetAndObservePolyData(surface)
-        with _storage(slicer.vtkMRMLModelStorageNode(), path) as storage:
-            return bool(storage.WriteData(model))
-
-    return write
+def _write_model(nodes: Nodes, k: int, segment_id: str, path: Path) -> bool:
+    node = segmentation_at(nodes, k)
+    node.CreateClosedSurfaceRepresentation()  # nothing to do where it is there already
+    surface = node.GetClosedSurfaceInternalRepresentation(segment_id)
+    if surface is None:  # the user deleted or emptied the segment
+        return False
+    model = slicer.vtkMRMLModelNode()
+    model.SetAndObservePolyData(surface)
+    with _storage(slicer.vtkMRMLModelStorageNode(), path) as storage:
+        return bool(storage.WriteData(model))
 
 
 @contextmanager

@@ -1,46 +1,15 @@
 """`HeartScene`: what the panel, the tests and scripts call. It keeps nothing but the scene."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from NISFLib.scene import heart, plots, slices, tables, views
-from NISFLib.scene.cycle import (
-    ED_PHASE,
-    ES_PHASE,
-    FRACTIONS,
-    add_cycle,
-    describe,
-    description,
-    drive_again,
-    now_of,
-)
-from NISFLib.scene.folders import ResultFolder, ScannedSlice, SliceFolder
-from NISFLib.scene.images import Phases, read_phases
-from NISFLib.scene.nodes import SLICE, Nodes, Role, SceneError, default_scene
+from NISFLib.scene import loading, plots, slices, tables, views
+from NISFLib.scene.cycle import ED_PHASE, ES_PHASE, FRACTIONS, description, drive_again, now_of
+from NISFLib.scene.loading import NOTES, SUBJECT, LoadProgress, LoadSettings
+from NISFLib.scene.nodes import SLICE, Nodes, Role, default_scene
 from NISFLib.scene.plots import ProfilePair
 from NISFLib.scene.slices import SceneSlice
-
-LoadProgress = Callable[[str, int, int], None]
-"""Gets (stage, step, total) before each step; may raise `NISFCore.errors.Cancelled` to stop."""
-
-SUBJECT, NOTES = "NISF.subject", "NISF.notes"
-
-
-@dataclass(frozen=True)
-class LoadSettings:
-    """Which parts of a result come into the scene."""
-
-    intensity: bool = True
-    labels: bool = False
-    segmentation: bool = True
-    models: bool = False
 
 
 class Part(Enum):
@@ -50,29 +19,6 @@ class Part(Enum):
     OUTLINES = "outlines in slice views"
     SURFACES = "surfaces in 3D"
     INTENSITY = "super-resolved image as background of the slice views"
-
-
-@dataclass
-class _Steps:
-    """Counts the steps of one load over all its stages."""
-
-    progress: LoadProgress | None
-    total: int
-    step: int = 0
-
-    def tick(self, stage: str) -> None:
-        self.step += 1
-        if self.progress is not None:
-            self.progress(stage, self.step, self.total)
-
-
-@dataclass(frozen=True)
-class _Loaded:
-    """What was read of a result before the scene is touched."""
-
-    slices: list[tuple[ScannedSlice, Phases]]
-    intensity: Phases | None
-    labels: Phases | None
 
 
 class HeartScene:
@@ -98,14 +44,7 @@ class HeartScene:
         Raises:
             SceneError: if it cannot be read; the scene is as it was then.
         """
-        found = SliceFolder.read(folder)
-        steps = _Steps(progress, len(found.slices))
-        read = _read_slices(found.slices, steps)
-        n_phases = int(np.median([s.n_phases for s in found.slices]))
-        with self._replacing():
-            add_cycle(self.nodes, np.arange(n_phases) / n_phases)
-            self._describe(found.subject, found.warnings)
-            self._add_slices(read, np.arange(n_phases) / n_phases, {})
+        loading.load_study(self.nodes, folder, progress)
 
     def load_result(
         self,
@@ -114,7 +53,8 @@ class HeartScene:
         settings: LoadSettings | None = None,
         progress: LoadProgress | None = None,
     ) -> None:
-        """Show a heart that `nisf export` wrote (formats seq.nrrd, slices, tables, vtp).
+        """Show a heart that `nisf export` wrote (formats seq.nrrd, slices, tables, vtp), aligned,
+        at end-diastole.
 
         Args:
             study: the folder of `load_study`: its slices have their full images. Without it, or
@@ -124,24 +64,9 @@ class HeartScene:
         Raises:
             SceneError: if it cannot be read; the scene is as it was then.
         """
-        settings = settings or LoadSettings()
-        result = ResultFolder.read(folder)
-        own = SliceFolder.read(folder / "slices")
-        scanned, notes = _with_full_images(own.slices, study)
-        n_heart = (settings.segmentation + 3 * settings.models) * len(result.phases)
-        steps = _Steps(progress, len(scanned) + 2 + n_heart)
-        loaded = _read_result(result, scanned, settings, steps)
-        with self._replacing():
-            highest = max(max(row.values()) for row in result.volumes)
-            add_cycle(self.nodes, result.cycle_fractions, highest)
-            self._describe(own.subject, (*own.warnings, *notes))
-            describe(self.nodes, ED_PHASE, result.ed_phase)
-            describe(self.nodes, ES_PHASE, result.es_phase)
-            self._add_slices(loaded.slices, result.cycle_fractions, result.motions)
-            self._add_heart(result, loaded, settings, steps)
-            self._add_figures(result)
-            self.alignment = 1.0
-            self.phase = result.ed_phase or 0
+        result = loading.load_result(self.nodes, folder, study, settings, progress)
+        self.alignment = 1.0
+        self.phase = result.ed_phase or 0
 
     def remove(self) -> None:
         """Take everything of ours out of the scene."""
@@ -158,61 +83,6 @@ class HeartScene:
         drive_again(nodes)
         plots.connect_cursor(nodes)
         slices.connect_textures(nodes)
-
-    @contextmanager
-    def _replacing(self) -> Iterator[None]:
-        """What was there goes; if the block fails, what it made goes too."""
-        self.remove()
-        try:
-            yield
-        except BaseException:
-            self.remove()
-            raise
-
-    def _describe(self, subject: str, notes: tuple[str, ...]) -> None:
-        describe(self.nodes, SUBJECT, subject)
-        describe(self.nodes, NOTES, list(notes))
-
-    def _add_slices(
-        self,
-        read: list[tuple[ScannedSlice, Phases]],
-        fractions: npt.NDArray[np.float64],
-        motions: Any,
-    ) -> None:
-        for scanned, phases in read:
-            slices.add_slice(self.nodes, scanned, phases, fractions, motions.get(scanned.name))
-        slices.show_slices(self.nodes)
-
-    def _add_heart(
-        self, result: ResultFolder, loaded: _Loaded, settings: LoadSettings, steps: _Steps
-    ) -> None:
-        nodes = self.nodes
-        if loaded.intensity is not None:
-            heart.add_intensity(nodes, loaded.intensity)
-        if loaded.labels is not None and settings.labels:
-            heart.add_labels(nodes, loaded.labels)
-        if loaded.labels is not None and settings.segmentation:
-            heart.add_segmentation(
-                nodes,
-                loaded.labels,
-                lambda k: heart.read_surfaces(result, k),
-                lambda: steps.tick("segmentation"),
-            )
-        if settings.models and result.has_surfaces:
-            heart.add_models(nodes, result, lambda: steps.tick("models"))
-
-    def _add_figures(self, result: ResultFolder) -> None:
-        nodes = self.nodes
-        volumes, marks = (
-            tables.add_volume_table(nodes, result),
-            tables.add_mark_table(nodes, result),
-        )
-        tables.add_function_table(nodes, result)
-        tables.add_motion_table(nodes, self.slices)
-        plots.add_curve_chart(nodes, volumes, marks)
-        plots.keep_profiles(nodes, result.profiles)
-        if plots.profile_pairs(nodes):
-            plots.show_profile(nodes, 0)
 
     # State
 
@@ -394,51 +264,3 @@ class HeartScene:
             SceneError: if there is no such pair.
         """
         plots.show_profile(self.nodes, index)
-
-
-def _read_slices(
-    scanned: tuple[ScannedSlice, ...], steps: _Steps
-) -> list[tuple[ScannedSlice, Phases]]:
-    read = []
-    for item in scanned:
-        steps.tick("slices")
-        read.append((item, read_phases(item.path)))
-    return read
-
-
-def _read_result(
-    result: ResultFolder,
-    scanned: tuple[ScannedSlice, ...],
-    settings: LoadSettings,
-    steps: _Steps,
-) -> _Loaded:
-    """Read all images. Their index has six digits in the file: the manifest's times are exact."""
-    read = _read_slices(scanned, steps)
-    steps.tick("images")
-    intensity = read_phases(result.intensity_path) if settings.intensity else None
-    steps.tick("labels")
-    wants_labels = settings.labels or settings.segmentation
-    labels = read_phases(result.label_path) if wants_labels else None
-    for phases in (intensity, labels):
-        if phases is not None and len(phases.images) != len(result.phases):
-            raise SceneError(f"{result.folder} is damaged: its sequences have other phases")
-    return _Loaded(read, _timed(intensity, result), _timed(labels, result))
-
-
-def _timed(phases: Phases | None, result: ResultFolder) -> Phases | None:
-    return None if phases is None else replace(phases, cycle_fractions=result.cycle_fractions)
-
-
-def _with_full_images(
-    own: tuple[ScannedSlice, ...], study: Path | None
-) -> tuple[tuple[ScannedSlice, ...], tuple[str, ...]]:
-    """The fitted slices with the full images of the study they came from, where that is given."""
-    if study is None:
-        return own, ()
-    try:
-        full = {item.name: item for item in SliceFolder.read(study).slices}
-    except SceneError as error:
-        return own, (f"slices are shown as they were fitted, cropped: {error}",)
-    if all(s.name in full and s.is_in_plane_of(full[s.name]) for s in own):
-        return tuple(full[s.name] for s in own), ()
-    return own, ("the result is of another study: its own, cropped slices are shown",)
