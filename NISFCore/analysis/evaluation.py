@@ -10,7 +10,8 @@ What each figure is:
 - `intersection_ncc`, `intersection_dice`: see `intersections`; mean over pairs of slices.
 - `psnr_db`, `ssim`: scale × fitted heart, on the corrected mid-planes, against the normalised
   frames, inside the fitted region; PSNR of the pooled error, SSIM as mean over frames.
-- `volumes`: figure → {estimate, truth}; `curve`: the fitted volumes over the cycle.
+- `volumes`: figure → {estimate, truth, sd}, sd the fit's own standard error; `curve`: the fitted
+  volumes over the cycle.
 Figures that need what is not there (a truth, reference labels) are null.
 """
 
@@ -31,6 +32,7 @@ from NISFCore.analysis.fitted import (
     normalised_frames,
     true_labels,
 )
+from NISFCore.analysis.function_errors import function_standard_errors
 from NISFCore.analysis.intersections import (
     LabelSampler,
     PairStatistics,
@@ -76,10 +78,11 @@ class BeforeAfter:
 
 @dataclass(frozen=True)
 class EstimateTruth:
-    """A figure of the fit and its true value, if known."""
+    """A figure of the fit, its true value and its standard error, where they are known."""
 
     estimate: float
     truth: float | None
+    sd: float | None = None
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,8 @@ class SliceFigures:
     psnr_db: float | None
     motion_mm: BeforeAfter | None
     motion_deg: BeforeAfter | None
+    sd_mm: float | None = None
+    sd_deg: float | None = None
 
 
 @dataclass(frozen=True)
@@ -149,12 +154,12 @@ def evaluate(
         if curve is None:
             grid = fitted.field.box.grid(spacing_mm)
             curve = volume_curve(fitted.field, grid, t, progress=progress, cancel=cancel)
-        volumes = _volumes(curve, None)
+        volumes = _volumes(fitted, curve, None)
     else:
         T = motion[1].truth_from_estimate
         dense = compare_dense(fitted.field, truth, T, t, spacing_mm, progress, cancel)
         dice, anchored, curve = dense.dice, dense.dice_anchored, dense.estimate
-        volumes = _volumes(dense.estimate, dense.truth)
+        volumes = _volumes(fitted, dense.estimate, dense.truth)
     before, after = intersection_ncc_before_after(fitted)
     dice_pairs = intersection_dice_before_after(fitted, label_sampler(fitted, truth), t)
     return Evaluation(
@@ -294,12 +299,17 @@ def intersection_dice_before_after(
     return before, after
 
 
-def _volumes(estimate: VolumeCurve, truth: VolumeCurve | None) -> dict[str, EstimateTruth]:
+def _volumes(
+    fitted: FittedStudy, estimate: VolumeCurve, truth: VolumeCurve | None
+) -> dict[str, EstimateTruth]:
+    errors = function_standard_errors(estimate, fitted.volume_covariance_ml2)
     figures = VentricularFunction.from_curve(estimate).to_dict()
     true: Mapping[str, float | None] = (
         dict.fromkeys(figures) if truth is None else VentricularFunction.from_curve(truth).to_dict()
     )
-    return {name: EstimateTruth(value, true[name]) for name, value in figures.items()}
+    return {
+        name: EstimateTruth(value, true[name], errors.get(name)) for name, value in figures.items()
+    }
 
 
 def _slice_figures(
@@ -311,9 +321,19 @@ def _slice_figures(
             planes.slice_psnr_db[i],
             motion and BeforeAfter(*(float(m.distance_mm[i]) for m in motion)),
             motion and BeforeAfter(*(float(m.angle_deg[i]) for m in motion)),
+            *_slice_errors(fitted, i),
         )
         for i, cine in enumerate(fitted.study.slices)
     )
+
+
+def _slice_errors(fitted: FittedStudy, index: int) -> tuple[float | None, float | None]:
+    """Standard errors of a slice's shift and rotation, root sum of squares over their axes."""
+    uncertainty = fitted.uncertainty
+    if uncertainty is None:
+        return None, None
+    pair = uncertainty.translation_sd_mm[index], uncertainty.rotation_sd_deg[index]
+    return float(np.linalg.norm(pair[0])), float(np.linalg.norm(pair[1]))
 
 
 def _json(value: Any) -> Any:

@@ -40,6 +40,20 @@ class FittedField(HeartField, Protocol):
         ...
 
 
+class MotionUncertainty(Protocol):
+    """Standard errors of slice motions."""
+
+    @property
+    def translation_sd_mm(self) -> npt.NDArray[np.float64]:
+        """Along R, A, S, `(n_slices, 3)`."""
+        ...
+
+    @property
+    def rotation_sd_deg(self) -> npt.NDArray[np.float64]:
+        """About R, A, S, `(n_slices, 3)`."""
+        ...
+
+
 class FittedStudy(Protocol):
     """A study and the heart, slice motions and scales that were fitted to it."""
 
@@ -66,6 +80,18 @@ class FittedStudy(Protocol):
     @property
     def intensity_reference(self) -> npt.NDArray[np.float64]:
         """`(n_slices,)`: the image intensity that stands for 1."""
+        ...
+
+    @property
+    def uncertainty(self) -> MotionUncertainty | None:
+        """None if the fit does not tell."""
+        ...
+
+    def volume_covariance_ml2(
+        self, cycle_fractions: Sequence[float]
+    ) -> npt.NDArray[np.float64] | None:
+        """Covariance of all labels' volumes at some times, `(n_times, 4, n_times, 4)`; None if
+        the fit does not tell."""
         ...
 
     @property

@@ -212,12 +212,20 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def _function_table(inputs: ReportInputs) -> str:
     values = VentricularFunction.from_curve(inputs.curve).to_dict()
-    rows = [(name, _number(values[key]), unit) for key, (name, unit) in FUNCTION_NAMES.items()]
-    return _table(("Figure", "Value", "Unit"), rows)
+    errors = {key: pair.sd for key, pair in inputs.evaluation.volumes.items()}
+    rows = [
+        (name, _with_error(values[key], errors.get(key)), unit)
+        for key, (name, unit) in FUNCTION_NAMES.items()
+    ]
+    return _table(("Figure", "Value ± standard error", "Unit"), rows)
+
+
+def _with_error(value: float, error: float | None) -> str:
+    return _number(value) if error is None else f"{_number(value)} ± {_number(error)}"
 
 
 def _motion_table(inputs: ReportInputs) -> str:
-    fitted = inputs.fitted
+    fitted, figures_of = inputs.fitted, inputs.evaluation.slices
     rows = []
     for i, cine in enumerate(fitted.study.slices):
         rotvec_rad, shift_mm = about_centre(fitted.slice_motions[i], cine.centre_ras)
@@ -225,10 +233,10 @@ def _motion_table(inputs: ReportInputs) -> str:
             (
                 cine.name,
                 " ".join(f"{x:+.1f}" for x in shift_mm),
-                _number(float(np.linalg.norm(shift_mm))),
-                _number(float(np.rad2deg(np.linalg.norm(rotvec_rad)))),
+                _with_error(float(np.linalg.norm(shift_mm)), figures_of[i].sd_mm),
+                _with_error(float(np.rad2deg(np.linalg.norm(rotvec_rad))), figures_of[i].sd_deg),
                 _number(float(fitted.intensity_scale[i]), 2),
-                _number(inputs.evaluation.slices[i].psnr_db),
+                _number(figures_of[i].psnr_db),
             )
         )
     head = ("Slice", "Shift R A S (mm)", "Shift (mm)", "Rotation (°)", "Scale", "PSNR (dB)")

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import map_coordinates
 
+from NISFCore.analysis.fitted import MotionUncertainty
 from NISFCore.data.study import CineSlice
 from NISFCore.export.borders import itk_matrix_of_motion
 from NISFCore.export.nifti_files import nifti_stream
@@ -25,8 +26,19 @@ from NISFCore.geometry.spaces import Affine, apply_affine, invert_affine
 SUFFIXES = (".tfm", "_aligned.nii.gz", "_resliced.nii.gz")
 
 
-def motion_record(cine: CineSlice, motion: Affine, intensity_scale: float) -> dict[str, Any]:
-    """One slice's motion as JSON: matrix, and rotation and translation about the slice's centre."""
+def motion_record(
+    cine: CineSlice,
+    motion: Affine,
+    intensity_scale: float,
+    uncertainty: MotionUncertainty | None = None,
+    index: int = 0,
+) -> dict[str, Any]:
+    """One slice's motion as JSON: matrix, rotation and translation about the slice's centre, and
+    their standard errors, if known, in row `index` of `uncertainty`."""
+    known = {}
+    if uncertainty is not None:
+        known["translation_sd_mm"] = uncertainty.translation_sd_mm[index].tolist()
+        known["rotation_sd_deg"] = uncertainty.rotation_sd_deg[index].tolist()
     rotvec_rad, translation_mm = about_centre(motion, cine.centre_ras)
     return {
         "name": cine.name,
@@ -38,6 +50,7 @@ def motion_record(cine: CineSlice, motion: Affine, intensity_scale: float) -> di
         "translation_mm": translation_mm.tolist(),
         "distance_mm": float(np.linalg.norm(translation_mm)),
         "intensity_scale": float(intensity_scale),
+        **known,
     }
 
 

@@ -37,21 +37,25 @@ def volumes_csv(curve: VolumeCurve) -> str:
     return csv_text(curve.rows())
 
 
-def function_csv(function: VentricularFunction) -> str:
-    """One row per figure: key, name, value, unit."""
+def function_csv(function: VentricularFunction, errors: Mapping[str, float]) -> str:
+    """One row per figure: key, name, value, standard error (empty if not known), unit."""
     return csv_text(
         [
-            {"figure": key, "name": FUNCTION_NAMES[key][0], "value": value, "unit": unit}
+            {"figure": key, "name": FUNCTION_NAMES[key][0], "value": value}
+            | {"standard_error": errors.get(key, ""), "unit": unit}
             for key, value in function.to_dict().items()
             for unit in [FUNCTION_NAMES[key][1]]
         ]
     )
 
 
-def function_json(function: VentricularFunction, curve: VolumeCurve) -> str:
-    """All figures and which phases they are from."""
+def function_json(
+    function: VentricularFunction, curve: VolumeCurve, errors: Mapping[str, float]
+) -> str:
+    """All figures, their standard errors as far as known, and which phases they are from."""
     values = {
         **function.to_dict(),
+        "standard_errors": dict(errors),
         "ed_phase": curve.ed_index,
         "es_phase": curve.es_index,
         "n_phases": len(curve.cycle_fractions),

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from NISFCore._version import __version__
 from NISFCore.analysis.evaluation import DENSE_SPACING_MM, Evaluation, evaluate
 from NISFCore.analysis.fitted import FittedStudy, n_cycle_phases
+from NISFCore.analysis.function_errors import function_standard_errors
 from NISFCore.analysis.outliers import motion_outliers
 from NISFCore.analysis.rendering import RenderedPhase, render_phases, uniform_cycle_fractions
 from NISFCore.analysis.steps import Steps
@@ -274,7 +275,12 @@ def _write_slices(job: _Job) -> None:
         steps.tick()
         motion = job.fitted.slice_motions[i]
         scale = float(job.fitted.intensity_scale[i])
-        records.append({"files": stem, **slice_files.motion_record(cine, motion, scale)})
+        records.append(
+            {
+                "files": stem,
+                **slice_files.motion_record(cine, motion, scale, job.fitted.uncertainty, i),
+            }
+        )
         for suffix in slice_files.SUFFIXES:
             job.path(f"slices/{stem}{suffix}", "slice", slice=cine.name)
         slice_files.write_aligned_slice(job.folder / "slices", stem, cine, motion)
@@ -289,10 +295,11 @@ def _write_slices(job: _Job) -> None:
 
 def _write_tables(job: _Job, curve: VolumeCurve) -> None:
     function = VentricularFunction.from_curve(curve)
+    errors = function_standard_errors(curve, job.fitted.volume_covariance_ml2)
     texts = {
         "volumes.csv": tables.volumes_csv(curve),
-        "function.csv": tables.function_csv(function),
-        "function.json": tables.function_json(function, curve),
+        "function.csv": tables.function_csv(function, errors),
+        "function.json": tables.function_json(function, curve, errors),
         "profiles.json": profiles_json(job.fitted, len(curve.cycle_fractions)),
     }
     for name, text in texts.items():

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from NISFCore.analysis.fitted import MotionUncertainty
 from NISFCore.data.study import CineSlice, CineStudy
 from NISFCore.geometry.field import FieldSamples, HeartBox, HeartField
 from NISFCore.geometry.planes import pixel_centres_ras
@@ -202,6 +203,14 @@ class Fitted:
         default_factory=lambda: {"solver": "exact <test>"}
     )
     seconds: Mapping[str, float] = dataclasses.field(default_factory=lambda: {"fit": 1.5})
+    uncertainty: MotionUncertainty | None = None
+    volume_covariance: npt.NDArray[np.float64] | None = None
+
+    def volume_covariance_ml2(
+        self, cycle_fractions: Sequence[float]
+    ) -> npt.NDArray[np.float64] | None:
+        """Always the same, whatever the times."""
+        return self.volume_covariance
 
 
 def small_case(

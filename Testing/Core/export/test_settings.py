@@ -82,13 +82,19 @@ def test_volume_table() -> None:
     assert [float(r["cycle_fraction"]) for r in rows] == pytest.approx([0, 0.2, 0.4, 0.6, 0.8])
 
 
+ERRORS = {"edv_ml": 2.5}
+
+
 def test_function_tables_agree() -> None:
     curve = _curve()
     function = VentricularFunction.from_curve(curve)
-    values = json.loads(function_json(function, curve))
-    rows = {r["figure"]: r for r in csv.DictReader(io.StringIO(function_csv(function)))}
+    values = json.loads(function_json(function, curve, ERRORS))
+    rows = {r["figure"]: r for r in csv.DictReader(io.StringIO(function_csv(function, ERRORS)))}
     assert rows.keys() == FUNCTION_NAMES.keys() == function.to_dict().keys()
     for key, row in rows.items():
         assert float(row["value"]) == pytest.approx(values[key], rel=1e-5)
     assert (values["ed_phase"], values["es_phase"], values["n_phases"]) == (1, 3, 5)
     assert rows["mass_g"]["unit"] == "g"
+    assert float(rows["edv_ml"]["standard_error"]) == 2.5
+    assert rows["mass_g"]["standard_error"] == ""
+    assert values["standard_errors"] == ERRORS

@@ -16,6 +16,7 @@ from NISFCore.export.slice_files import (
     resliced_frames,
     write_aligned_slice,
 )
+from NISFCore.fitting.result import FitUncertainty
 from NISFCore.geometry.rigid import rigid_about
 from NISFCore.geometry.spaces import Affine, apply_affine
 from Testing.Core.analysis.hearts import small_case
@@ -54,6 +55,17 @@ def test_motion_record_is_about_the_slices_centre() -> None:
     assert record["distance_mm"] == pytest.approx(5)
     assert np.allclose(record["corrected_from_scanned_ras"], motion)
     assert record["intensity_scale"] == 1.05
+    assert "translation_sd_mm" not in record
+
+
+def test_motion_record_tells_standard_errors() -> None:
+    fitted, _ = small_case()
+    n = len(fitted.study.slices)
+    covariance = np.stack([np.diag([0.01, 0.02, 0.03, 1.0, 4.0, 9.0]) * (j + 1) for j in range(n)])
+    uncertainty = FitUncertainty(np.eye(2), covariance)
+    record = motion_record(fitted.study.slices[3], np.eye(4), 1.0, uncertainty, 3)
+    assert record["translation_sd_mm"] == pytest.approx([2.0, 4.0, 6.0])
+    assert record["rotation_sd_deg"] == pytest.approx(np.rad2deg(np.sqrt([0.04, 0.08, 0.12])))
 
 
 def test_files_of_a_slice(tmp_path: Path) -> None:
