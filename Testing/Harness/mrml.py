@@ -7,6 +7,8 @@ scenes. What slicer-core has not, this has not either: `slicer.app`, layouts, lo
 
 import importlib.util
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -46,7 +48,7 @@ def has_slicer() -> bool:
 def headless_slicer() -> ModuleType:
     """The `slicer` module with a scene, made at the first call; skips the test without it."""
     if not has_slicer():
-        pytest.skip(NO_SLICER)
+        pytest.skip(NO_SLICER, allow_module_level=True)
     import slicer
 
     if "application" not in _alive:
@@ -57,6 +59,21 @@ def headless_slicer() -> ModuleType:
 def clear_scene() -> None:
     """Empty the scene as File > Close Scene does: singletons stay."""
     headless_slicer().mrmlScene.Clear(0)
+
+
+@contextmanager
+def no_vtk_errors() -> Iterator[None]:
+    """Fail if VTK or MRML reported an error within the block: they raise nothing."""
+    import vtk
+
+    before, messages = vtk.vtkOutputWindow.GetInstance(), vtk.vtkStringOutputWindow()
+    vtk.vtkOutputWindow.SetInstance(messages)
+    try:
+        yield
+    finally:
+        vtk.vtkOutputWindow.SetInstance(before)
+    errors = [text for text in messages.GetOutput().split("\n\n") if "ERROR" in text]
+    assert errors == []
 
 
 def application_logic() -> Any:
