@@ -53,12 +53,19 @@ def sample_points(
     offsets, weights = psf_offsets(psf, slices.sigma_mm[j], slices.axes[j], generator)
     centre = slices.centre_mm[j][:, None]
     relative = batch.position_mm[:, None] + offsets - centre
-    R_slice = rotation_from_rotvec(poses.slice_rotvec)[j]
-    R_global = rotation_from_rotvec(poses.global_rotvec)[n]
+    R_slice = _rotations(poses.slice_rotvec, j)
+    R_global = _rotations(poses.global_rotvec, n)
     # x = R(w_n) ( R(w_j) (p - c_j) + c_j + t_j ) + t_n, see motion_correction
     corrected = relative @ R_slice.mT + centre + poses.slice_translation_mm[j][:, None]
     canonical = corrected @ R_global.mT + poses.global_translation_mm[n][:, None]
     return SamplePoints(corrected, canonical, weights)
+
+
+def _rotations(rotvec: Tensor, index: Tensor) -> Tensor:
+    """The rotation of each row, computed for the rows or for the slices, whichever are fewer."""
+    if len(rotvec) > len(index):
+        return rotation_from_rotvec(rotvec[index])
+    return rotation_from_rotvec(rotvec)[index]
 
 
 def predict(

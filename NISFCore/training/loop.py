@@ -60,14 +60,15 @@ class CohortParameters(nn.Module):
 
     def poses(self, subject_of_slice: Tensor, learn_slice_motion: bool) -> Poses:
         """Poses in mm with the gauge fixed."""
-        on = 1.0 if learn_slice_motion else 0.0
-        return Poses(
-            self.global_rotvec - self.global_rotvec.mean(0),
-            (self.global_shift - self.global_shift.mean(0)) * MM_PER_UNIT,
-            self.slice_rotvec * on,
-            self.slice_shift * (on * MM_PER_UNIT),
-            self.log_scale,
-        ).without_mean(subject_of_slice)
+        rotvec = self.global_rotvec - self.global_rotvec.mean(0)
+        shift_mm = (self.global_shift - self.global_shift.mean(0)) * MM_PER_UNIT
+        if not learn_slice_motion:
+            still = torch.zeros_like(self.slice_rotvec)
+            return Poses(rotvec, shift_mm, still, still, self.log_scale)
+        moved = Poses(
+            rotvec, shift_mm, self.slice_rotvec, self.slice_shift * MM_PER_UNIT, self.log_scale
+        )
+        return moved.without_mean(subject_of_slice)
 
 
 @dataclass
