@@ -91,6 +91,7 @@ class ResultFolder:
         motions: records of `slices/motion.json`, by slice.
         volumes: rows of the volume-time curve over the whole cycle.
         figures: EDV and so on, by key.
+        figure_errors: their standard errors, as far as the fit gives them.
         profiles: content of `profiles.json`.
     """
 
@@ -104,6 +105,7 @@ class ResultFolder:
     motions: Mapping[str, Mapping[str, Any]]
     volumes: tuple[Mapping[str, float], ...]
     figures: Mapping[str, float]
+    figure_errors: Mapping[str, float]
     profiles: Mapping[str, Any]
 
     @classmethod
@@ -125,6 +127,7 @@ class ResultFolder:
         phases = tuple(int(k) for k in manifest["phases"])
         where = {phase: k for k, phase in enumerate(phases)}
         motions = read_json(folder / "slices" / "motion.json")["slices"]
+        function = read_json(folder / "function.json")
         n_k, n_j, n_i = manifest["shape_kji"]
         return cls(
             folder=folder,
@@ -136,7 +139,8 @@ class ResultFolder:
             shape_kji=(n_k, n_j, n_i),
             motions={record["name"]: record for record in motions},
             volumes=_csv_rows(folder / "volumes.csv"),
-            figures=_figures(read_json(folder / "function.json")),
+            figures=_numbers(function),
+            figure_errors=_numbers(function.get("standard_errors", {})),
             profiles=read_json(folder / "profiles.json"),
         )
 
@@ -216,6 +220,6 @@ def _csv_rows(path: Path) -> tuple[Mapping[str, float], ...]:
     )
 
 
-def _figures(values: Mapping[str, Any]) -> dict[str, float]:
-    counts = ("ed_phase", "es_phase", "n_phases")
-    return {key: float(value) for key, value in values.items() if key not in counts}
+def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
+    """The figures among the values: all numbers but indices of phases."""
+    return {key: value for key, value in values.items() if isinstance(value, float)}

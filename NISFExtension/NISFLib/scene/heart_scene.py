@@ -233,6 +233,11 @@ class HeartScene:
         return tables.figures(self.nodes)
 
     @property
+    def figure_errors(self) -> dict[str, float]:
+        """Standard errors of the figures, as far as the fit gave them."""
+        return tables.figure_errors(self.nodes)
+
+    @property
     def function_table(self) -> Any:
         """The table node of the figures, or None."""
         return self.nodes.one(Role.FUNCTION_TABLE)

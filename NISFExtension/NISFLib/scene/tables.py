@@ -11,7 +11,8 @@ from NISFLib.scene.nodes import Nodes, Role, get_json, modified_once, put_json
 from NISFLib.scene.slices import SceneSlice
 
 CYCLE_COLUMN, MARK_COLUMN, MARK_VOLUME = "cycle (%)", "mark", "volume (ml)"
-FIGURES = "NISF.figures"
+FIGURES, FIGURE_ERRORS = "NISF.figures", "NISF.figure_errors"
+ERROR_COLUMN = "± standard error"
 FIGURE_NAMES = {
     "edv_ml": ("LV end-diastolic volume", "ml"),
     "esv_ml": ("LV end-systolic volume", "ml"),
@@ -82,19 +83,28 @@ def add_function_table(nodes: Nodes, result: ResultFolder) -> Any:
     """EDV, ESV, SV, EF and mass, one row each."""
     table = nodes.add("vtkMRMLTableNode", Role.FUNCTION_TABLE, "NISF ventricular function")
     keys = [key for key in FIGURE_NAMES if key in result.figures]
-    columns: Columns = {
+    errors = [result.figure_errors.get(key) for key in keys]
+    columns: dict[str, Sequence[float] | Sequence[str]] = {
         "figure": [FIGURE_NAMES[key][0] for key in keys],
         "value": [round(result.figures[key], 1) for key in keys],
-        "unit": [FIGURE_NAMES[key][1] for key in keys],
     }
+    if any(error is not None for error in errors):
+        columns[ERROR_COLUMN] = _rounded(errors, 1)
+    columns["unit"] = [FIGURE_NAMES[key][1] for key in keys]
     fill_table(table, columns)
     put_json(table, FIGURES, dict(result.figures))
+    put_json(table, FIGURE_ERRORS, dict(result.figure_errors))
     return table
 
 
 def figures(nodes: Nodes) -> dict[str, float]:
     """The figures of the heart in the scene, empty before a result."""
     return dict(get_json(nodes.one(Role.FUNCTION_TABLE), FIGURES, {}))
+
+
+def figure_errors(nodes: Nodes) -> dict[str, float]:
+    """Standard errors of the figures, as far as the fit gave them."""
+    return dict(get_json(nodes.one(Role.FUNCTION_TABLE), FIGURE_ERRORS, {}))
 
 
 def add_motion_table(nodes: Nodes, slices: Sequence[SceneSlice]) -> Any:
