@@ -12,6 +12,7 @@ rules, and anything of Slicer's own widgets.
 """
 
 import inspect
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -33,6 +34,9 @@ METHODS_IN_PYTHONQT = frozenset(
     }
 )
 """Properties that scripts use as methods, or as both; they stay methods here."""
+
+VIRTUAL = {("QProgressBar", "text")}
+"""Qt calls these itself and would find the Python property in their place."""
 
 
 class SignatureError(AttributeError):
@@ -91,7 +95,7 @@ def pythonqt_class(base: Any) -> Any:
     meta = base.staticMetaObject
     for index in range(meta.propertyCount()):
         name = meta.property(index).name()
-        if name not in METHODS_IN_PYTHONQT:
+        if name not in METHODS_IN_PYTHONQT and (base.__name__, name) not in VIRTUAL:
             namespace[name] = _property(name)
     return type(base.__name__, (PythonQtObject, base), namespace)
 
@@ -109,9 +113,8 @@ def _property(name: str) -> property:
 
 def _signal(obj: Any, signature: str) -> Any:
     """The bound signal of an exact signature."""
-    normalized = bytes(QtCore.QMetaObject.normalizedSignature(signature.encode()).data()).decode()
-    if normalized != signature:
-        raise SignatureError(f"{signature!r} is written {normalized!r} in Qt")
+    if re.search(r"\s|const|&", signature):  # Qt drops these from a signature
+        raise SignatureError(f"{signature!r} is not written as Qt normalises it")
     if obj.metaObject().indexOfSignal(signature) < 0:
         raise SignatureError(f"{type(obj).__name__} has no signal {signature!r}")
     return getattr(obj, signature.split("(")[0])

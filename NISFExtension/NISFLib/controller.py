@@ -1,0 +1,334 @@
+"""What the panel does, without its widgets: actions, their state, and why one is not possible.
+
+Nothing blocks but the loading of files into the scene, which reports progress and can be
+cancelled. The heart is asked for everything that is in the scene: nothing of it is remembered here
+that a scene close, a restored scene or a deleted node could make wrong.
+"""
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from NISFCore.errors import NISFError
+from NISFLib.choices import SCENE_FORMATS, Device
+from NISFLib.input_sources import InputSources
+from NISFLib.job import JobOutcome, JobState
+from NISFLib.render_info import RenderInfo
+from NISFLib.runner import Ending, Runner, Step
+from NISFLib.scene import HeartScene, LoadSettings
+from NISFLib.settings import Settings
+from NISFLib.study_table import StudyTable
+from NISFLib.work_folder import WorkFolder
+from NISFLib.worker_python import nisf_command
+
+RESULT_FILE = "result.json"
+OUT_OF_MEMORY = re.compile(r"CUDA.*out of memory|OutOfMemoryError.*CUDA", re.IGNORECASE | re.DOTALL)
+WELCOME = "Choose a study and read it."
+
+
+@dataclass(frozen=True)
+class PanelState:
+    """What the panel shows of its state. A `why_not_...` is empty where the action is possible.
+
+    Attributes:
+        status: one line; `is_error` if it tells of a failure.
+        fraction: of the current stage, None if nothing runs or it is unknown.
+    """
+
+    status: str
+    is_error: bool
+    is_busy: bool
+    fraction: float | None
+    why_not_read: str
+    why_not_fit: str
+    why_not_export: str
+
+
+class Controller:
+    """One study at a time, from its files to its labels."""
+
+    def __init__(
+        self,
+        heart: HeartScene,
+        settings: Callable[[], Settings],
+        sources: InputSources,
+        work: WorkFolder | None = None,
+        runner: Runner | None = None,
+        breathe: Callable[[], None] = lambda: None,
+        missing: Callable[[], str] = lambda: "",
+    ) -> None:
+        """
+        Args:
+            settings: the user's current choices.
+            breathe: called between the parts of what must run here, to keep the window alive.
+            missing: why the worker cannot run yet (packages that the user did not want), or empty.
+        """
+        self.heart, self._settings, self._sources = heart, settings, sources
+        self.runner = runner or Runner()
+        self._work = work or WorkFolder()
+        self._breathe, self._missing = breathe, missing
+        self._input: Path | None = None
+        self._read_from: object = None
+        self._study: Path | None = None
+        self._result: Path | None = None
+        self.table = StudyTable()
+        self.rendered: RenderInfo | None = None
+        self.n_cycle_phases = 0
+        self._status, self._is_error = WELCOME, False
+
+    # State
+
+    @property
+    def state(self) -> PanelState:
+        """The state now."""
+        progress = self.runner.progress
+        return PanelState(
+            status=self._status if progress is None else progress.text(),
+            is_error=self._is_error and progress is None,
+            is_busy=self.runner.is_busy,
+            fraction=None if progress is None else progress.fraction,
+            why_not_read=self._busy() or self._sources.why_not(self._settings()),
+            why_not_fit=self._busy() or self._why_not_fit(),
+            why_not_export=self._busy() or self._why_not_export(),
+        )
+
+    def _busy(self) -> str:
+        return "Wait, or cancel what is running." if self.runner.is_busy else ""
+
+    def _why_not_fit(self) -> str:
+        settings = self._settings()
+        if self._input is None or self._read_from != self._sources.identity(settings):
+            return "Read the study first."
+        if reason := settings.why_not_fit():
+            return reason
+        if not self.table.used(settings.corrections, settings.views):
+            return "No slice is left to fit: include some, or use more views."
+        return ""
+
+    def _why_not_export(self) -> str:
+        return "" if self.heart.has_result else "Fit the study first."
+
+    # Actions. Each tells of a failure in the state, never by an exception.
+
+    def read(self) -> None:
+        """Read the study, or a result folder, and show it."""
+        self._attempt(self._read)
+
+    def fit(self) -> None:
+        """Fit the study that was read, and show the heart."""
+        self._attempt(self._fit)
+
+    def export(self) -> None:
+        """Render at the chosen spacing into the scene, then write the chosen files."""
+        self._attempt(self._export)
+
+    def cancel(self) -> None:
+        """Ask what runs to stop; the end comes through `poll`."""
+        self.runner.cancel()
+
+    def poll(self) -> bool:
+        """Take in what happened; True if a task has just ended."""
+        ending = self.runner.poll()
+        if ending is not None:
+            self._ended(ending)
+        return ending is not None
+
+    def scene_closed(self) -> None:
+        """The scene is empty: end what would be loaded into it, and begin anew."""
+        was_busy = self.runner.is_busy
+        self.runner.close()
+        self._forget()
+        self._say("The scene was closed; the work was stopped." if was_busy else WELCOME)
+
+    def scene_restored(self) -> None:
+        """A scene was read: show what it holds of ours."""
+        self._forget()
+        self.heart.restore()
+        if self.heart.has_result:
+            self._say("Restored from the scene. Read the study again to fit it anew.")
+
+    def close(self) -> None:
+        """The module goes: no process and no temporary file stays."""
+        self.runner.close()
+        self._work.remove()
+
+    def _attempt(self, action: Callable[[], None]) -> None:
+        try:
+            if reason := self._missing():
+                raise NISFError(reason)
+            action()
+        except (NISFError, OSError) as error:
+            self._say(str(error), is_error=True)
+
+    def _read(self) -> None:
+        settings = self._settings()
+        if reason := self._sources.why_not(settings):
+            raise NISFError(reason)
+        chosen = self._sources.prepare(settings, self._work)
+        if (chosen / RESULT_FILE).is_file():
+            self._forget()
+            self.runner.start([self._render_step(chosen, settings.spacing_mm, "all", None)])
+            return
+        study = self._work.new("study")
+        words: list[str | Path] = [chosen, "--slices", study, "--contact-sheet", "None"]
+        words += settings.corrections.view_words()
+        if settings.examination:
+            words += ["--select", settings.examination]
+        identity = self._sources.identity(settings)
+
+        def then(outcome: JobOutcome) -> None:
+            self.heart.load_study(study, progress=self._progress)
+            self._work.discard(self._study)
+            self._input, self._study, self._read_from = chosen, study, identity
+            self.table = StudyTable.from_inspection(outcome.result)
+            self.rendered = None
+
+        self.runner.start([Step("Reading", nisf_command("inspect", *words), then)])
+
+    def _fit(self) -> None:
+        settings = self._settings()
+        if reason := self._why_not_fit():
+            raise NISFError(reason)
+        result = (
+            Path(settings.result_folder) if settings.result_folder else self._work.new("result")
+        )
+        steps = [
+            self._fit_step(result, settings, settings.device),
+            self._render_step(result, settings.spacing_mm, "all", self._study),
+        ]
+        self.runner.start(steps)
+
+    def _fit_step(self, result: Path, settings: Settings, device: Device) -> Step:
+        assert self._input is not None
+        words: list[str | Path] = [self._input, "--out", result, "--device", device.value]
+        words += ["--config", self._config(settings), *settings.corrections.words()]
+        words += ["--views", *sorted(view.value for view in settings.views)]
+        if settings.prior_path:
+            words += ["--prior", settings.prior_path]
+        if settings.examination:
+            words += ["--select", settings.examination]
+        if settings.result_folder:
+            words.append("--overwrite")  # only what `nisf fit` made is ever replaced
+
+        def otherwise(outcome: JobOutcome) -> Step | None:
+            if device is not Device.AUTO or not _is_out_of_memory(outcome):
+                return None
+            self.runner.log.append("The GPU has too little memory: fitting on the CPU instead.")
+            return self._fit_step(result, settings, Device.CPU)
+
+        title = "Fitting on the CPU" if device is Device.CPU else "Fitting"
+        return Step(title, nisf_command("fit", *words), lambda outcome: None, otherwise)
+
+    def _config(self, settings: Settings) -> str:
+        if settings.config_path:
+            return settings.config_path
+        config = settings.quality.config
+        if isinstance(config, str):
+            return config
+        path = self._work.new("fit").with_suffix(".json")
+        path.write_text(json.dumps(config), encoding="utf-8")
+        return str(path)
+
+    def _render_step(
+        self, result: Path, spacing_mm: float, phases: str, study: Path | None
+    ) -> Step:
+        settings = self._settings()
+        folder = self._work.new("render")
+        words = ["--out", str(folder), "--spacing-mm", str(spacing_mm), "--phases", phases]
+        command = nisf_command("export", result, *words, "--formats", SCENE_FORMATS)
+        load = LoadSettings(labels=settings.with_labels, models=settings.with_models)
+
+        def then(outcome: JobOutcome) -> None:
+            self.heart.load_result(folder, study, load, progress=self._progress)
+            if self._result != result:
+                self._work.discard(self._result)
+            self._result = result
+            self.rendered = RenderInfo.of(folder, load)
+            if phases == "all":
+                self.n_cycle_phases = len(self.rendered.phases)
+            self._work.discard(folder)
+
+        return Step("Rendering", command, then)
+
+    def _export(self) -> None:
+        settings = self._settings()
+        if reason := self._why_not_export():
+            raise NISFError(reason)
+        self._sources.check_export(settings)
+        if self._is_rendered(settings):
+            self._write_files(settings)
+            self._say(self._exported_text(settings))
+            return
+        if self._result is None or not (self._result / RESULT_FILE).is_file():
+            raise NISFError(
+                "the result of this fit is not there any more, so that only what the scene shows "
+                "can be written: fit again for another spacing or other phases"
+            )
+        phases = settings.phases.words(self._cycle_phase())
+        step = self._render_step(self._result, settings.spacing_mm, phases, self._study)
+        load = step.then
+
+        def then(outcome: JobOutcome) -> None:
+            load(outcome)
+            self._write_files(settings)
+
+        self.runner.start([Step(step.title, step.command, then)])
+
+    def _is_rendered(self, settings: Settings) -> bool:
+        """Whether the scene shows what the export asks for already."""
+        if self.rendered is None:  # restored from a file: what it shows is all there is
+            return self._result is None
+        load = LoadSettings(labels=settings.with_labels, models=settings.with_models)
+        phases = settings.phases.words(self._cycle_phase())
+        return self.rendered.shows(settings.spacing_mm, phases, load)
+
+    def _cycle_phase(self) -> int:
+        """The index, within the whole cycle, of the phase that the scene shows."""
+        if self.rendered is None:
+            return self.heart.phase
+        return self.rendered.cycle_phase(self.heart.phase)
+
+    def _write_files(self, settings: Settings) -> None:
+        self._sources.write(self.heart, settings, self._progress)
+
+    def _exported_text(self, settings: Settings) -> str:
+        if settings.export_folder and (settings.formats or settings.bundle):
+            return f"Written to {settings.export_folder}."
+        return "The scene shows this already; choose a folder and files to write them."
+
+    def _progress(self, stage: str, step: int, total: int) -> None:
+        self.runner.report(stage, step, total)
+        self._breathe()
+        self.runner.check_cancel()
+
+    def _ended(self, ending: Ending) -> None:
+        if ending.state is JobState.DONE:
+            self._say(self._success_text())
+        elif ending.state is JobState.CANCELLED:
+            self._say("Cancelled.")
+        else:
+            self._say(ending.message, is_error=True)
+
+    def _success_text(self) -> str:
+        heart = self.heart
+        if heart.has_result:
+            n_outliers = sum(s.is_outlier for s in heart.slices)
+            outliers = f"; {n_outliers} slice(s) need a look" if n_outliers else ""
+            return f"Done: {heart.n_phases} phases in the scene{outliers}."
+        n = sum(row.recognised for row in self.table.rows)
+        return f"Read: {n} slices. Check the table, then fit."
+
+    def _say(self, text: str, is_error: bool = False) -> None:
+        self._status, self._is_error = text, is_error
+
+    def _forget(self) -> None:
+        self._input = self._study = self._result = self.rendered = None
+        self._read_from = None
+        self.table = StudyTable()
+        self._say(WELCOME)
+
+
+def _is_out_of_memory(outcome: JobOutcome) -> bool:
+    return OUT_OF_MEMORY.search(f"{outcome.message}\n{outcome.log}") is not None

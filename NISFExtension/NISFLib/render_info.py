@@ -1,0 +1,56 @@
+"""What was rendered into the scene, from an export's manifest, and what another one would need."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from NISFLib.scene import LoadSettings, SceneEstimate, estimate_grid
+
+MANIFEST_FILE = "manifest.json"
+
+
+@dataclass(frozen=True)
+class RenderInfo:
+    """The grid, the phases and the kinds of node of what was loaded.
+
+    Attributes:
+        phases: indices within the whole cycle.
+        n_cycle_phases: of the whole cycle, as far as it is known.
+        wanted: the `--phases` that led to it.
+    """
+
+    spacing_mm: float
+    shape_kji: tuple[int, int, int]
+    phases: tuple[int, ...]
+    wanted: str
+    load: LoadSettings
+
+    @classmethod
+    def of(cls, folder: Path, load: LoadSettings) -> "RenderInfo":
+        """Read the manifest of an export that was just loaded."""
+        manifest: dict[str, Any] = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
+        k, j, i = manifest["shape_kji"]
+        return cls(
+            spacing_mm=float(manifest["settings"]["spacing_mm"]),
+            shape_kji=(k, j, i),
+            phases=tuple(manifest["phases"]),
+            wanted=str(manifest["settings"]["phases"]),
+            load=load,
+        )
+
+    def shows(self, spacing_mm: float, phases: str, load: LoadSettings) -> bool:
+        """Whether the scene has what these settings would render."""
+        return (self.spacing_mm, self.wanted, self.load) == (spacing_mm, phases, load)
+
+    def cycle_phase(self, phase: int) -> int:
+        """The cycle's index of a phase in the scene."""
+        return self.phases[phase] if 0 <= phase < len(self.phases) else phase
+
+    def estimate(
+        self, spacing_mm: float, n_phases: int, load: LoadSettings
+    ) -> tuple[tuple[int, int, int], SceneEstimate]:
+        """The grid at another spacing, and what it needs."""
+        scale = self.spacing_mm / spacing_mm
+        k, j, i = (max(1, round(n * scale)) for n in self.shape_kji)
+        return (k, j, i), estimate_grid((k, j, i), n_phases, load)
