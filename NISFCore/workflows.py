@@ -43,6 +43,8 @@ DEMO_SPACING_MM = 2.5
 DEMO_SEED = 7_700_028
 """A heart that no training saw (the bundled prior's cohort has seed 1), imaged in 25 phases: the
 shortest cine that the simulated scanner takes, to keep the demo short."""
+NCC_TOLERANCE = 0.01
+"""A fall of the intersection NCC by less is no reason to warn."""
 DEMO_EVALUATION_PHASES, DEMO_EVALUATION_MM = 20, 3.0
 
 
@@ -130,9 +132,12 @@ def fit_input(
     read_seconds = time.monotonic() - began
     progress.report(ProgressEvent("read", 1, 1, read_seconds))
     result = fit_study(study, prior, config, device=device, progress=progress, cancel=cancel)
+    figures = _intersection_figures(result)
+    warnings = result.study.warnings + _disagreement(figures)
     result = replace(
         result,
-        figures=result.figures | _intersection_figures(result),
+        study=replace(result.study, warnings=warnings),
+        figures=result.figures | figures,
         seconds={"read": read_seconds} | result.seconds,
     )
     cancel.check()
@@ -145,6 +150,17 @@ def _intersection_figures(result: FitResult) -> dict[str, float]:
     before, after = intersection_ncc_before_after(result)
     figures = {"intersection_ncc_before": before.mean, "intersection_ncc_after": after.mean}
     return {name: value for name, value in figures.items() if math.isfinite(value)}
+
+
+def _disagreement(figures: Mapping[str, float]) -> tuple[str, ...]:
+    """A warning if slices that cross agree less where the fit put them than as scanned."""
+    before, after = (figures.get(f"intersection_ncc_{when}") for when in ("before", "after"))
+    if before is None or after is None or after >= before - NCC_TOLERANCE:
+        return ()
+    return (
+        f"slices that cross agree less after the fit (NCC {before:.2f} before, {after:.2f} after): "
+        "this prior does not explain this heart, do not trust the slice motions",
+    )
 
 
 def export_folder(

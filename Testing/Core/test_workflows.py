@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from NISFCore import workflows
+from NISFCore.analysis.intersections import PairStatistics
 from NISFCore.errors import Cancelled, ConfigError, OutputError, PriorError, StudyError
 from NISFCore.export.settings import ExportFormat, ExportSettings
 from NISFCore.fitting.config import DEFAULT, PAPER, FitConfig, GaussNewtonConfig
@@ -86,6 +87,22 @@ def test_a_better_fit_makes_slices_agree(study: Path, tmp_path: Path) -> None:
     figures = result.figures
     assert figures["intersection_ncc_after"] > figures["intersection_ncc_before"] + 0.02
     assert figures["intersection_ncc_after"] > 0.95
+    assert not any("agree less" in warning for warning in result.study.warnings)
+
+
+@pytest.mark.parametrize(
+    ("after", "warns"), [(0.7, True), (0.815, False), (0.9, False), (float("nan"), False)]
+)
+def test_slices_that_agree_less_after_the_fit_are_a_warning(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: float, warns: bool
+) -> None:
+    def statistics(_: FitResult) -> tuple[PairStatistics, PairStatistics]:
+        return PairStatistics(0.82, 0.1, 9), PairStatistics(after, 0.1, 9)
+
+    monkeypatch.setattr(workflows, "intersection_ncc_before_after", statistics)
+    fitted(StudyInput(study), tmp_path / "result")
+    warnings = load_result(tmp_path / "result").study.warnings
+    assert any("NCC 0.82 before, 0.70 after" in w for w in warnings) == warns
 
 
 @pytest.mark.parametrize("views", [(View.SA,), LONG_AXIS_VIEWS], ids=["SA", "LA"])
