@@ -1,9 +1,8 @@
 """Every node lies where NISFCore says, to 1e-4 mm, for oblique planes and an oblique grid."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
+import vtk
 
 from NISFCore.analysis.rendering import render_grid
 from NISFCore.analysis.surfaces import surfaces_of_phase
@@ -72,7 +71,7 @@ def test_textured_planes_cover_the_pixels_of_their_slices(
         assert np.allclose(ras_from_ijk_of(volume), motion @ cine.ras_from_ijk, atol=TOLERANCE_MM)
 
 
-def test_volumes_and_segmentation_lie_on_the_grid(folders: Folders, scene: object) -> None:
+def test_volumes_and_segmentation_lie_on_the_grid(folders: Folders) -> None:
     heart = HeartScene()
     heart.load_result(folders.result, settings=LoadSettings(labels=True))
     grid = folders.fitted.field.box.grid(SPACING_MM)
@@ -80,8 +79,6 @@ def test_volumes_and_segmentation_lie_on_the_grid(folders: Folders, scene: objec
         found = ras_from_ijk_of(now_of(heart.nodes, role))
         assert_same_place(found, grid.ras_from_ijk, grid.shape)
     image = heart.segmentation.GetBinaryLabelmapInternalRepresentation("lv_myocardium")
-    import vtk
-
     matrix = vtk.vtkMatrix4x4()
     image.GetImageToWorldMatrix(matrix)
     found = np.array([[matrix.GetElement(i, j) for j in range(4)] for i in range(4)])
@@ -102,7 +99,7 @@ def test_labels_and_surfaces_are_those_of_the_heart(heart: HeartScene, folders: 
         assert np.abs(found - expected).max() < TOLERANCE_MM
 
 
-def test_cropped_slices_lie_where_the_full_ones_do(folders: Folders, tmp_path: Path) -> None:
+def test_cropped_slices_lie_where_the_full_ones_do(folders: Folders) -> None:
     heart = HeartScene()
     heart.load_result(folders.result)
     for cine, motion in zip(folders.fitted.study.slices, folders.fitted.slice_motions, strict=True):
