@@ -17,6 +17,7 @@ import tyro
 from tyro.conf import Positional, arg, subcommand
 
 from NISFCore._version import __version__
+from NISFCore.cli_benchmark import Benchmark
 from NISFCore.cli_options import Device, Job, OptionalPath, OptionalText, Reading, options_of
 from NISFCore.console import (
     batch_text,
@@ -331,6 +332,7 @@ Command = (
     | Annotated[Export, subcommand("export")]
     | Annotated[Batch, subcommand("batch")]
     | Annotated[Evaluate, subcommand("evaluate")]
+    | Annotated[Benchmark, subcommand("benchmark")]
     | Annotated[Simulate, subcommand("simulate")]
     | Annotated[Train, subcommand("train")]
 )

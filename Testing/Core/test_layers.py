@@ -19,8 +19,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("analysis",),
     ("export",),
     ("workflows",),
-    ("batch",),
-    ("console", "cli_options", "cli", "__main__"),
+    ("batch", "benchmark"),
+    ("console", "cli_options", "cli_benchmark", "cli", "__main__"),
 )
 """From earlier to later; a part may import earlier layers, its own layer, and itself."""
 
