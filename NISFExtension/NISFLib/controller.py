@@ -26,6 +26,8 @@ from NISFLib.worker_python import nisf_command
 RESULT_FILE = "result.json"
 OUT_OF_MEMORY = re.compile(r"CUDA.*out of memory|OutOfMemoryError.*CUDA", re.IGNORECASE | re.DOTALL)
 WELCOME = "Choose a study and read it."
+PREVIEW_MM = 3.0
+"""Spacing of what is shown right after a fit; an export renders at the spacing that is asked."""
 
 
 @dataclass(frozen=True)
@@ -169,7 +171,7 @@ class Controller:
         chosen = self._sources.prepare(settings, self._work)
         if (chosen / RESULT_FILE).is_file():
             self._forget()
-            self.runner.start([self._render_step(chosen, settings.spacing_mm, "all", None)])
+            self.runner.start([self._render_step(chosen, PREVIEW_MM, "all", None)])
             return
         study = self._work.new("study")
         words: list[str | Path] = [chosen, "--slices", study, "--contact-sheet", "None"]
@@ -196,7 +198,7 @@ class Controller:
         )
         steps = [
             self._fit_step(result, settings, settings.device),
-            self._render_step(result, settings.spacing_mm, "all", self._study),
+            self._render_step(result, PREVIEW_MM, "all", self._study),
         ]
         self.runner.start(steps)
 

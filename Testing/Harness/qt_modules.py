@@ -42,6 +42,7 @@ class ctkCollapsibleButton(QWidget):
     def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)
         self._collapsed, self._text = False, ""
+        self._folded: list[Any] = []
         self._header = QtWidgets.QToolButton(self)
         self._header.setToolButtonStyle(QtCore.Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
         self._header.setSizePolicy(
@@ -75,11 +76,20 @@ class ctkCollapsibleButton(QWidget):
     def _set_collapsed(self, collapsed: bool) -> None:
         changed, self._collapsed = self._collapsed != collapsed, bool(collapsed)
         self._show()
-        for child in self.children():
-            if isinstance(child, QtWidgets.QWidget) and child is not self._header:
-                child.setVisible(not collapsed)
+        if collapsed:
+            self._folded = [*self._folded, *(w for w in self._content() if not w.isHidden())]
+            for widget in self._folded:
+                widget.hide()
+        else:
+            for widget in self._folded:
+                widget.show()
+            self._folded = []
         if changed:
             self.contentsCollapsed.emit(collapsed)
+
+    def _content(self) -> list[Any]:
+        children = [w for w in self.children() if isinstance(w, QtWidgets.QWidget)]
+        return [w for w in children if w is not self._header]
 
     text = QtCore.Property(str, lambda self: self._text, _set_text)
     collapsed = QtCore.Property(bool, lambda self: self._collapsed, _set_collapsed)

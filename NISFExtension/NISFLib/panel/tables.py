@@ -9,9 +9,10 @@ from NISFCore.views import View
 from NISFLib.choices import VIEW_LABELS
 from NISFLib.study_table import Corrections, SliceRow, StudyTable
 
+ROW_PIXELS = 24
 WARNING_COLOUR = "#b35c00"
 VIEWS = tuple(VIEW_LABELS)
-STUDY_COLUMNS = ("Use", "Slice", "View", "Phases", "RR ms", "Position mm", "Remark")
+STUDY_COLUMNS = ("Use", "Slice", "View", "Phases", "RR ms", "Pos. mm", "Remark")
 MOTION_COLUMNS = ("Slice", "Shift mm", "Rotation °", "Scale", "± mm", "± °", "Remark")
 OUTLIER_TEXT = "moved much more than its neighbours: look at it"
 FIGURE_NAMES = {
@@ -40,6 +41,7 @@ def prepare(table: Any, columns: Sequence[str]) -> None:
     table.setHorizontalHeaderLabels(list(columns))
     table.horizontalHeader().setStretchLastSection(True)
     table.verticalHeader().setVisible(False)
+    table.verticalHeader().setDefaultSectionSize(ROW_PIXELS)
     table.setAlternatingRowColors(True)
 
 

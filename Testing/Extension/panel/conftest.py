@@ -18,7 +18,6 @@ from NISFLib.choices import SCENE_FORMATS
 from NISFLib.job import Job, WorkerCommand
 from NISFLib.runner import Runner
 from Testing.conftest import REPOSITORY
-from Testing.Core.teacher_files import QUICK_FIT, write_json, write_prior, write_study
 from Testing.Harness import slicer_app
 from Testing.Harness.mrml import clear_scene
 
@@ -45,6 +44,8 @@ class Files:
 
 @pytest.fixture(scope="session")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
+    from Testing.Core.teacher_files import QUICK_FIT, write_json, write_prior, write_study
+
     folder = tmp_path_factory.mktemp("panel ä")
     made = folder / "made"
     made.mkdir()

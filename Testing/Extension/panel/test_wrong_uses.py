@@ -4,7 +4,9 @@ The workers are quick stand-ins that leave real results; what the real program s
 folder, a damaged prior and the like is tested where it is said (Testing/Core).
 """
 
+import os
 import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -16,7 +18,8 @@ import pytest
 from NISFLib.choices import Device, Phases
 from NISFLib.job import JobError, WorkerCommand
 from NISFLib.settings import Source
-from Testing.Extension.panel.conftest import Quick
+from Testing.conftest import REPOSITORY
+from Testing.Extension.panel.conftest import PATIENCE_SECONDS, Quick
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="permissions and signals of POSIX")
 LONG = "/".join(["very long folder name " * 5] * 6)
@@ -425,3 +428,31 @@ def test_the_module_goes_during_a_fit(quick: Quick) -> None:
     assert time.monotonic() - began < 2.0
     assert not Path(f"/proc/{worker}").exists()
     assert not work.exists()
+
+
+@POSIX
+def test_slicer_dies_during_a_fit(quick: Quick, tmp_path: Path) -> None:
+    """Killed, it can tidy up nothing: the worker must notice and end by itself."""
+    heart = tmp_path / "heart"
+    program = [sys.executable, "-m", "Testing.Extension.panel.panel_program"]
+    words = [str(quick.files.study), str(quick.files.made), str(heart)]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY / "NISFExtension")}
+    parent = subprocess.Popen([*program, *words], cwd=REPOSITORY, env=environment)
+    wait_for(heart.exists)
+    assert is_beating(heart)
+    parent.kill()
+    parent.wait()
+    wait_for(lambda: not is_beating(heart))
+
+
+def is_beating(heart: Path) -> bool:
+    before = heart.read_text()
+    time.sleep(0.5)
+    return heart.read_text() != before
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    until = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.05)
