@@ -39,6 +39,7 @@ prior: $(INSTALLED)
 	$(BIN)/nisf simulate $(PRIOR_COHORT) --subjects $(N_PRIOR_SUBJECTS) --seed 1 \
 	  --preset cohort --format nifti --workers $(N_PROCESSES)
 	$(BIN)/nisf train $(PRIOR_COHORT) --out $(PRIOR) --config aligned --name "phantom hearts" --overwrite
+	$(BIN)/nisf calibrate $(PRIOR)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info demo-output

@@ -145,6 +145,35 @@ class Train:
 
 
 @dataclass(frozen=True)
+class Calibrate:
+    """Measure on simulated subjects how far a prior's standard errors are to be trusted, and write
+    the factors that make them true into the prior.
+
+    Attributes:
+        prior: the prior file; only its header changes.
+        subjects: number of simulated subjects that are fitted.
+        device: auto takes CUDA where it works.
+    """
+
+    prior: Positional[Path]
+    subjects: int = 24
+    device: Device = "auto"
+    job: Annotated[Job, arg(name="")] = Job()
+
+    def run(self) -> None:
+        from NISFCore.benchmark.calibration import CalibrationSettings, calibrated
+        from NISFCore.model.prior import load_prior
+
+        settings = CalibrationSettings(n_subjects=self.subjects, device=self.device)
+        with self.job.supervised() as supervision:
+            prior = calibrated(load_prior(self.prior), settings, **supervision)
+            prior.save(self.prior)
+        factors = vars(prior.info.calibration)
+        texts = ", ".join(f"{name} {value:.2f}" for name, value in factors.items())
+        self.job.answer({"file": str(self.prior), **factors}, f"calibration: {texts}")
+
+
+@dataclass(frozen=True)
 class Fit:
     """Fit one study: aligned slices and a 4D heart.
 
@@ -335,6 +364,7 @@ Command = (
     | Annotated[Benchmark, subcommand("benchmark")]
     | Annotated[Simulate, subcommand("simulate")]
     | Annotated[Train, subcommand("train")]
+    | Annotated[Calibrate, subcommand("calibrate")]
 )
 
 
