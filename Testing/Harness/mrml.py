@@ -6,9 +6,11 @@ scenes. What slicer-core has not, this has not either: `slicer.app`, layouts, lo
 """
 
 import importlib.util
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -54,6 +56,13 @@ def headless_slicer() -> ModuleType:
     if "application" not in _alive:
         _boot(slicer)
     return slicer
+
+
+def extension_on_path() -> None:
+    """Let `import NISFLib` work, as 3D Slicer does for a module's folder (pytest does it too)."""
+    folder = str(Path(__file__).resolve().parents[2] / "NISFExtension")
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
 
 
 def clear_scene() -> None:

@@ -18,7 +18,7 @@ from NISFLib.scene.nodes import SLICE, Nodes, Role, vtk_matrix
 
 SEGMENTATION_NAME, INTENSITY_NAME, LABELS_NAME = "Heart", "Heart intensity", "Heart labels"
 OPACITY_3D = {Label.LV_BLOOD_POOL: 1.0, Label.LV_MYOCARDIUM: 0.35, Label.RV_BLOOD_POOL: 0.6}
-LINE_WIDTH = 2
+LINE_WIDTH = 3
 INTENSITY_WINDOW = (0.0, 1000.0)
 """From black to the study's reference brightness (`intensity_unit` of the manifest)."""
 
