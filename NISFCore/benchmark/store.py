@@ -19,7 +19,7 @@ import numpy.typing as npt
 import NISFCore
 from NISFCore.files import write_bytes_atomically, write_text_atomically
 
-Arrays = dict[str, npt.NDArray[np.generic]]
+Arrays = dict[str, npt.NDArray[Any]]
 COMPUTING_LAYERS = ("geometry", "data", "phantom", "model", "fitting", "analysis")
 
 
@@ -38,7 +38,12 @@ class PartStore:
         is_ours = isinstance(part, dict) and part.get("key") == self._key
         return part["values"] if is_ours else None
 
-    def save(self, name: str, values: Mapping[str, Any], arrays: Arrays | None = None) -> None:
+    def save(
+        self,
+        name: str,
+        values: Mapping[str, Any],
+        arrays: Mapping[str, npt.NDArray[Any]] | None = None,
+    ) -> None:
         """Write a part; it counts as finished only when all of it is there.
 
         Raises:
