@@ -8,11 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from NISFCore.data.study import CineStudy
+from NISFCore.fitting.confidence import label_confidence
 from NISFCore.fitting.heart import FittedHeart
 from NISFCore.fitting.volume_gradients import volume_gradients_ml
 from NISFCore.geometry.frame import CanonicalFrame
 from NISFCore.geometry.rigid import rigid_about
-from NISFCore.geometry.spaces import Affine
+from NISFCore.geometry.spaces import Affine, Points, apply_affine
 from NISFCore.model.prior import Prior
 
 
@@ -147,6 +148,21 @@ class FitResult:
         decoder, latent = self.prior.decoder, self.parameters.latent
         G = np.stack([volume_gradients_ml(decoder, latent, t) for t in cycle_fractions])
         return np.einsum("tai,ij,ubj->taub", G, self.uncertainty.latent_covariance, G)
+
+    def label_confidence(
+        self, points_ras: Points, cycle_fraction: float
+    ) -> npt.NDArray[np.float32] | None:
+        """Probability `(n,)` of the most probable label at points `(n, 3)` of the modelled region,
+        the fit's uncertainty taken into account; None if the solver does not tell."""
+        if self.uncertainty is None:
+            return None
+        return label_confidence(
+            self.prior.decoder,
+            apply_affine(self.canonical_from_ras, points_ras),
+            cycle_fraction,
+            self.parameters.latent,
+            self.uncertainty.latent_covariance,
+        )
 
     @property
     def intensity_scale(self) -> npt.NDArray[np.float64]:

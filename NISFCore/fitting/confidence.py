@@ -1,0 +1,45 @@
+"""How sure a label is, at any point: the label's probability under the latent's uncertainty.
+
+With m = logit p of the most probable label and v = dm/dh Cov(h) dm/dh^T, the mean of sigmoid over
+N(m, v) is about sigmoid(m / sqrt(1 + pi v / 8)) (MacKay 1992, eq. 9).
+"""
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from NISFCore.model.decoder import Decoder
+
+POINTS_PER_PASS = 8192
+
+
+def label_confidence(
+    decoder: Decoder,
+    points_mm: npt.NDArray[np.float64],
+    cycle_fraction: float,
+    latent: npt.NDArray[np.float32],
+    latent_covariance: npt.NDArray[np.float64],
+) -> npt.NDArray[np.float32]:
+    """Confidence `(n,)` in the most probable label at canonical points `(n, 3)`, 0.25 to 1."""
+    device = next(decoder.parameters()).device
+    C = torch.tensor(latent_covariance, dtype=torch.float32, device=device)
+    h_0 = torch.tensor(latent, device=device)[None]
+    found = []
+    for x in torch.tensor(points_mm, dtype=torch.float32).split(POINTS_PER_PASS):
+        h = h_0.expand(len(x), -1).clone().requires_grad_(True)
+        t = torch.full((len(x),), float(cycle_fraction) % 1.0, device=device)
+        with torch.enable_grad():
+            m = _winning_logit(decoder(x.to(device), t, h).label_logits)
+            (g,) = torch.autograd.grad(m.sum(), h)
+        v = ((g @ C) * g).sum(1).clamp(min=0)
+        found.append(torch.sigmoid(m.detach() / torch.sqrt(1 + math.pi * v / 8)).cpu().numpy())
+    return np.concatenate(found) if found else np.zeros(0, dtype=np.float32)
+
+
+def _winning_logit(logits: torch.Tensor) -> torch.Tensor:
+    """logit of the largest softmax probability, `(n,)`: its logit less all others'."""
+    winner = logits.argmax(dim=1, keepdim=True)
+    others = logits.scatter(1, winner, -math.inf)
+    return logits.gather(1, winner)[:, 0] - torch.logsumexp(others, dim=1)
