@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from NISFCore.analysis.fitted import HeartTruth, true_labels
 from NISFCore.analysis.metrics import DiceCounts
-from NISFCore.analysis.rendering import grid_chunks_ras, render_phases
+from NISFCore.analysis.rendering import grid_chunks_ras, sample_labels
 from NISFCore.analysis.volumes import VolumeCurve, label_volumes_ml
 from NISFCore.geometry.field import HeartBox, HeartField
 from NISFCore.geometry.grids import Grid
@@ -51,14 +51,11 @@ def compare_dense(
     grid = common_grid(estimate.box, truth.box, truth_from_estimate, spacing_mm)
     dice, anchored = DiceCounts(), DiceCounts()
     volumes, true_volumes = [], []
-    phases = render_phases(
-        estimate, grid, cycle_fractions, progress, cancel, "compare", jitter=True
-    )
-    for phase in phases:
-        labels = phase.labels
-        seen = _labels_through(truth, truth_from_estimate, grid, phase.cycle_fraction, cancel)
+    phases = sample_labels(estimate, grid, cycle_fractions, progress, cancel, "compare")
+    for t, labels in zip(cycle_fractions.tolist(), phases, strict=True):
+        seen = _labels_through(truth, truth_from_estimate, grid, t, cancel)
         dice.add(labels, seen)
-        anchored.add(labels, _labels_through(truth, np.eye(4), grid, phase.cycle_fraction, cancel))
+        anchored.add(labels, _labels_through(truth, np.eye(4), grid, t, cancel))
         volumes.append(label_volumes_ml(labels, grid))
         true_volumes.append(label_volumes_ml(seen, grid))
     return DenseComparison(

@@ -1,7 +1,12 @@
 """Rendering a heart on 3D grids and on imaging planes, in bounded memory.
 
-Grid arrays are `(n_k, n_j, n_i)`, plane arrays `(n_phases, rows, cols)`. Outside its box a heart
-is not defined: there every rendering is background of intensity 0.
+Grids are rendered coarse to fine, by default and everywhere: the heart is sampled on a lattice in
+space and time (`lattice`), from which a grid is interpolated but where labels meet or intensities
+vary too much (`coarse_to_fine`). `render_dense` evaluates every voxel: the reference that tests and
+benchmarks compare with.
+
+Grid arrays are `(n_k, n_j, n_i)`, plane arrays `(n_phases, rows, cols)`. Outside its box, and its
+region if it has one, a heart is not defined: there every rendering is background of intensity 0.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,40 +15,47 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from NISFCore.analysis.coarse_to_fine import (
+    GridRenderer,
+    Labels,
+    RenderedPhase,
+    labels_at_points,
+)
+from NISFCore.analysis.lattice import (
+    LABELS_ONLY,
+    POINTS_PER_CHUNK,
+    Tolerance,
+    inside_box,
+    sample_cycle,
+)
 from NISFCore.analysis.steps import Steps
-from NISFCore.geometry.field import FieldSamples, HeartBox, HeartField
+from NISFCore.geometry.field import FieldSamples, HeartField
 from NISFCore.geometry.grids import Grid
 from NISFCore.geometry.planes import pixel_centres_ras
-from NISFCore.geometry.spaces import Affine, Points, apply_affine, apply_direction, invert_affine
+from NISFCore.geometry.spaces import Affine, Points, apply_direction
 from NISFCore.labels import N_LABELS, Label
 from NISFCore.progress import CancelToken, ProgressReporter
 
-POINTS_PER_CHUNK = 1 << 16
-"""Points evaluated at once: bounds both the memory and the time until a cancel is seen."""
-
-BOX_TOLERANCE_MM = 1e-6
+__all__ = [
+    "LABELS_ONLY",
+    "POINTS_PER_CHUNK",
+    "RenderedPhase",
+    "RenderedPlane",
+    "Tolerance",
+    "evaluate_points",
+    "grid_chunks_ras",
+    "inside_box",
+    "render_dense",
+    "render_grid",
+    "render_phases",
+    "render_plane",
+    "sample_labels",
+    "slab_samples_ras",
+    "uniform_cycle_fractions",
+]
 
 Mask = npt.NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class RenderedPhase:
-    """A heart on a grid at one time of the cycle.
-
-    Attributes:
-        cycle_fraction: time, in [0, 1).
-        intensity: `(n_k, n_j, n_i)` float32; 1 is about the brightest blood.
-        label_probabilities: `(n_k, n_j, n_i, 4)` float32.
-    """
-
-    cycle_fraction: float
-    intensity: npt.NDArray[np.float32]
-    label_probabilities: npt.NDArray[np.float32]
-
-    @property
-    def labels(self) -> npt.NDArray[np.uint8]:
-        """`(n_k, n_j, n_i)` most probable label."""
-        return np.argmax(self.label_probabilities, axis=-1).astype(np.uint8)
+Times = Sequence[float] | npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -71,13 +83,6 @@ class RenderedPlane:
 def uniform_cycle_fractions(n_phases: int) -> npt.NDArray[np.float64]:
     """`n_phases` equally spaced times of the cycle, the first at the R wave."""
     return np.arange(n_phases) / n_phases
-
-
-def inside_box(box: HeartBox, points_ras: Points) -> Mask:
-    """True for the points `(..., 3)` inside the box, `(...)`."""
-    p = apply_affine(invert_affine(box.ras_from_box), points_ras)
-    low, high = box.low_mm - BOX_TOLERANCE_MM, box.high_mm + BOX_TOLERANCE_MM
-    return np.asarray(((p >= low) & (p <= high)).all(axis=-1))
 
 
 def evaluate_points(
@@ -129,50 +134,94 @@ def grid_chunks_ras(grid: Grid, jitter: bool) -> Iterator[Points]:
         yield np.concatenate([slab_samples_ras(grid, k, jitter) for k in slabs])
 
 
+def render_phases(
+    field: HeartField,
+    grid: Grid,
+    cycle_fractions: Times,
+    progress: ProgressReporter | None = None,
+    cancel: CancelToken | None = None,
+    stage: str = "render",
+    tolerance: Tolerance | None = None,
+) -> Iterator[RenderedPhase]:
+    """Render phases one after the other; only one is in memory at a time.
+
+    All times together are sampled on the lattice first, whose memory does not depend on the grid.
+    Progress has two steps per phase.
+
+    Raises:
+        Cancelled: if the job was asked to stop.
+    """
+    tolerance = tolerance or Tolerance()
+    steps = Steps(stage, 2 * len(cycle_fractions), progress, cancel)
+    times, order = np.unique(np.asarray(cycle_fractions, dtype=np.float64), return_inverse=True)
+    cycle = sample_cycle(field, grid, times, tolerance, steps)
+    renderer = GridRenderer(cycle, grid, tolerance, steps.cancel)
+    for index in order:
+        steps.tick()
+        yield renderer.phase(int(index))
+
+
+def sample_labels(
+    field: HeartField,
+    grid: Grid,
+    cycle_fractions: Times,
+    progress: ProgressReporter | None = None,
+    cancel: CancelToken | None = None,
+    stage: str = "labels",
+) -> Iterator[Labels]:
+    """Labels `(n_k, n_j, n_i)` at one random point in every voxel, phase by phase, as
+    `slab_samples_ras` has them with `jitter`: for counting volumes and overlaps.
+
+    Progress has two steps per phase.
+
+    Raises:
+        Cancelled: if the job was asked to stop.
+    """
+    steps = Steps(stage, 2 * len(cycle_fractions), progress, cancel)
+    times, order = np.unique(np.asarray(cycle_fractions, dtype=np.float64), return_inverse=True)
+    cycle = sample_cycle(field, grid, times, LABELS_ONLY, steps)
+    for index in order:
+        steps.tick()
+        chunks = grid_chunks_ras(grid, jitter=True)
+        labels = [
+            labels_at_points(cycle, int(index), points, LABELS_ONLY, steps.cancel)
+            for points in chunks
+        ]
+        yield np.concatenate(labels).reshape(grid.shape)
+
+
 def render_grid(
     field: HeartField,
     grid: Grid,
     cycle_fraction: float,
     cancel: CancelToken | None = None,
-    jitter: bool = False,
+    tolerance: Tolerance | None = None,
 ) -> RenderedPhase:
-    """Render one phase on a grid (see `slab_samples_ras` for `jitter`)."""
+    """Render one phase on a grid."""
+    return next(render_phases(field, grid, [cycle_fraction], None, cancel, tolerance=tolerance))
+
+
+def render_dense(
+    field: HeartField, grid: Grid, cycle_fraction: float, cancel: CancelToken | None = None
+) -> RenderedPhase:
+    """Render one phase by evaluating every voxel."""
     intensity = np.zeros(grid.n_voxels, dtype=np.float32)
-    probabilities = np.zeros((grid.n_voxels, N_LABELS), dtype=np.float32)
+    labels = np.zeros(grid.n_voxels, dtype=np.uint8)
     start = 0
-    for points in grid_chunks_ras(grid, jitter):
+    for points in grid_chunks_ras(grid, jitter=False):
         chunk = slice(start, start + len(points))
         samples = evaluate_points(field, points, cycle_fraction, cancel)
-        intensity[chunk], probabilities[chunk] = samples.intensity, samples.label_probabilities
+        intensity[chunk], labels[chunk] = samples.intensity, samples.labels
         start += len(points)
-    return RenderedPhase(
-        float(cycle_fraction),
-        intensity.reshape(grid.shape),
-        probabilities.reshape(*grid.shape, N_LABELS),
-    )
-
-
-def render_phases(
-    field: HeartField,
-    grid: Grid,
-    cycle_fractions: Sequence[float] | npt.NDArray[np.float64],
-    progress: ProgressReporter | None = None,
-    cancel: CancelToken | None = None,
-    stage: str = "render",
-    jitter: bool = False,
-) -> Iterator[RenderedPhase]:
-    """Render the phases one after the other; only one is in memory at a time."""
-    steps = Steps(stage, len(cycle_fractions), progress, cancel)
-    for cycle_fraction in cycle_fractions:
-        steps.tick()
-        yield render_grid(field, grid, float(cycle_fraction), cancel, jitter)
+    shape = grid.shape
+    return RenderedPhase(float(cycle_fraction), intensity.reshape(shape), labels.reshape(shape))
 
 
 def render_plane(
     field: HeartField,
     ras_from_ijk: Affine,
     shape: tuple[int, int],
-    cycle_fractions: Sequence[float] | npt.NDArray[np.float64],
+    cycle_fractions: Times,
     cancel: CancelToken | None = None,
 ) -> RenderedPlane:
     """Render an imaging plane of `shape` (rows, cols) at the given times.

@@ -19,10 +19,13 @@ from vtkmodules.vtkCommonCore import vtkPoints
 from vtkmodules.vtkCommonDataModel import vtkCellArray, vtkImageData, vtkPolyData
 from vtkmodules.vtkFiltersCore import vtkFlyingEdges3D, vtkWindowedSincPolyDataFilter
 
-from NISFCore.analysis.rendering import RenderedPhase, evaluate_points, render_grid
+from NISFCore.analysis.interpolation import GridMap, interpolated
+from NISFCore.analysis.lattice import LABELS_ONLY, SampledCycle, sample_cycle
+from NISFCore.analysis.rendering import evaluate_points
+from NISFCore.analysis.steps import Steps
 from NISFCore.geometry.field import HeartField
 from NISFCore.geometry.grids import Grid
-from NISFCore.geometry.spaces import Points, apply_affine, invert_affine
+from NISFCore.geometry.spaces import Points, apply_affine
 from NISFCore.labels import FOREGROUND, Label
 from NISFCore.progress import CancelToken
 
@@ -33,6 +36,8 @@ SMOOTHING_PASS_BAND = 0.1
 PROBABILITY_FLOOR = 1e-7
 
 Triangles = npt.NDArray[np.int64]
+Logs = npt.NDArray[np.float32]
+Margin = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,11 @@ class Surface:
         length = np.linalg.norm(normals, axis=1, keepdims=True)
         return normals / np.where(length > 0, length, 1)
 
+    def folded_share(self) -> float:
+        """Share of triangles that face away from the mean normal of their vertices."""
+        mean = self.vertex_normals()[self.triangles].mean(axis=1)
+        return float((np.einsum("ij,ij->i", self._area_normals(), mean) < 0).mean())
+
     def to_polydata(self) -> vtkPolyData:
         """As VTK poly data, with point normals."""
         polydata = vtkPolyData()
@@ -111,49 +121,57 @@ def label_surfaces(
         Cancelled: if the job was asked to stop.
     """
     grid = field.box.grid(spacing_mm)
-    phase = render_grid(field, grid, cycle_fraction, cancel)
-    return surfaces_of_phase(field, phase, grid, labels, cancel)
+    steps = Steps("surfaces", 1, None, cancel)
+    cycle = sample_cycle(field, grid, np.array([cycle_fraction % 1.0]), LABELS_ONLY, steps)
+    logs = lattice_logs(cycle, 0, grid)
+    return {label: surface_of(field, logs, grid, cycle_fraction, label, cancel) for label in labels}
 
 
-def surfaces_of_phase(
+def lattice_logs(cycle: SampledCycle, index: int, grid: Grid) -> Logs:
+    """Log-probabilities `(4, n_k, n_j, n_i)` of a sampled phase on a grid with its axes."""
+    return interpolated(cycle.volume(index)[1:], GridMap.between(cycle.grid, grid).matrices())
+
+
+def surface_of(
     field: HeartField,
-    phase: RenderedPhase,
+    logs: Logs,
     grid: Grid,
-    labels: Sequence[Label] = FOREGROUND,
+    cycle_fraction: float,
+    label: Label,
     cancel: CancelToken | None = None,
-) -> dict[Label, Surface]:
-    """As `label_surfaces`, from a phase that was rendered on `grid` already.
+) -> Surface:
+    """One label's surface, from log-probabilities `(4, ...)` on `grid`.
 
-    `field` is evaluated again only next to the surface.
+    `field` is evaluated only next to the surface.
+
+    Raises:
+        Cancelled: if the job was asked to stop.
     """
-    surfaces = {}
+    margin = largest_component(margin_of_logs(logs, label))
+    return settled(field, zero_level(margin, grid), grid, cycle_fraction, label, margin, cancel)
+
+
+def settled(
+    field: HeartField,
+    mesh: Surface,
+    grid: Grid,
+    cycle_fraction: float,
+    label: Label,
+    margin: Margin,
+    cancel: CancelToken | None = None,
+) -> Surface:
+    """A mesh near a label's boundary, evened out and moved onto it; the same vertices."""
+    n_steps = N_STEPS_IF_JUMPING if jumps(margin) else N_STEPS
     reach_mm = min(grid.spacing_mm)
-    for label in labels:
-        margin = _largest_component(label_margin(phase.label_probabilities, label))
-        mesh = _smoothed(_zero_level(margin, grid))
-        n_steps = N_STEPS_IF_JUMPING if jumps(margin) else N_STEPS
-        t = phase.cycle_fraction
-        mesh = _onto_boundary(mesh, field, label, t, reach_mm, n_steps, cancel)
-        surfaces[label] = _smoothed(mesh)
-    return surfaces
+    mesh = _onto_boundary(_smoothed(mesh), field, label, cycle_fraction, reach_mm, n_steps, cancel)
+    return _smoothed(mesh)
 
 
-def resampled(phase: RenderedPhase, grid: Grid, onto: Grid) -> RenderedPhase:
-    """A rendered phase on another grid with the same axes: logarithms of probabilities are
-    interpolated linearly, which keeps boundaries where they are. Intensities are left out."""
-    ijk = np.diag(invert_affine(grid.ras_from_ijk) @ onto.ras_from_ijk)[:3]
-    first = apply_affine(invert_affine(grid.ras_from_ijk), onto.ras_from_ijk[:3, 3])
-    logs = np.log(np.maximum(phase.label_probabilities, PROBABILITY_FLOOR))
-    channels = [
-        ndimage.affine_transform(
-            logs[..., label], ijk[::-1], first[::-1], onto.shape, order=1, mode="nearest"
-        )
-        for label in range(logs.shape[-1])
-    ]
-    probabilities = np.exp(np.stack(channels, axis=-1))
-    probabilities /= probabilities.sum(axis=-1, keepdims=True)
-    nothing = np.zeros(onto.shape, dtype=np.float32)
-    return RenderedPhase(phase.cycle_fraction, nothing, probabilities.astype(np.float32))
+def margin_of_logs(logs: Logs, label: Label) -> Margin:
+    """Margin `(...)` from log-probabilities `(4, ...)`, see `label_margin`."""
+    floored = np.maximum(logs, np.log(PROBABILITY_FLOOR))
+    margin = floored[label].astype(np.float64) - np.delete(floored, label, axis=0).max(axis=0)
+    return np.where(margin == 0, -1e-9, margin)
 
 
 def label_margin(
@@ -177,7 +195,7 @@ def jumps(margin: npt.NDArray[np.float64]) -> bool:
     return bool(saturated.mean() > 0.1)
 
 
-def _largest_component(margin: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def largest_component(margin: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Turn all but the largest face-connected component of margin > 0 just negative."""
     components, n = ndimage.label(margin > 0)
     if n < 2:
@@ -186,7 +204,7 @@ def _largest_component(margin: npt.NDArray[np.float64]) -> npt.NDArray[np.float6
     return np.where((components > 0) & (components != largest), -1e-9, margin)
 
 
-def _zero_level(margin: npt.NDArray[np.float64], grid: Grid) -> Surface:
+def zero_level(margin: npt.NDArray[np.float64], grid: Grid) -> Surface:
     """Mesh the zero level; one more voxel all around closes what touches the grid's border."""
     padded = np.pad(margin, 1, constant_values=-np.abs(margin).max())
     image = vtkImageData()

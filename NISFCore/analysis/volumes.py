@@ -1,9 +1,8 @@
 """Volumes over the cardiac cycle and the figures of ventricular function.
 
 A label's volume is the number of grid voxels whose most probable label it is, times the voxel
-volume; with `soft` it is the sum of probabilities instead, which is smoother in time but counts
-the tails of an uncertain boundary. Each voxel is sampled at a random point inside it (see
-`rendering.slab_samples_ras`), so a curve is more exact than counting an exported label map.
+volume. Each voxel is sampled at a random point inside it (see `rendering.slab_samples_ras`), so a
+curve is more exact than counting an exported label map.
 """
 
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import numpy.typing as npt
 
-from NISFCore.analysis.rendering import render_phases
+from NISFCore.analysis.rendering import sample_labels
 from NISFCore.geometry.field import HeartField
 from NISFCore.geometry.grids import Grid
 from NISFCore.labels import FOREGROUND, LABEL_INFO, N_LABELS, Label
@@ -99,31 +98,18 @@ def label_volumes_ml(labels: npt.NDArray[np.uint8], grid: Grid) -> npt.NDArray[n
     return counts * grid.voxel_volume_ml
 
 
-def soft_volumes_ml(
-    label_probabilities: npt.NDArray[np.float32], grid: Grid
-) -> npt.NDArray[np.float64]:
-    """Expected volume of every label `(4,)`; zero for the background."""
-    sums = label_probabilities.reshape(-1, N_LABELS).sum(axis=0, dtype=np.float64)
-    sums[Label.BACKGROUND] = 0
-    return sums * grid.voxel_volume_ml
-
-
 def volume_curve(
     field: HeartField,
     grid: Grid,
     cycle_fractions: Sequence[float] | npt.NDArray[np.float64],
-    soft: bool = False,
     progress: ProgressReporter | None = None,
     cancel: CancelToken | None = None,
 ) -> VolumeCurve:
-    """Volume-time curves of a heart on a grid (see the module for `soft`)."""
-    phases = render_phases(
-        field, grid, cycle_fractions, progress, cancel, "volume curve", jitter=True
-    )
-    volumes = [
-        soft_volumes_ml(phase.label_probabilities, grid)
-        if soft
-        else label_volumes_ml(phase.labels, grid)
-        for phase in phases
-    ]
+    """Volume-time curves of a heart on a grid.
+
+    Raises:
+        Cancelled: if the job was asked to stop.
+    """
+    phases = sample_labels(field, grid, cycle_fractions, progress, cancel, "volume curve")
+    volumes = [label_volumes_ml(labels, grid) for labels in phases]
     return VolumeCurve(np.asarray(cycle_fractions, dtype=np.float64), np.stack(volumes))

@@ -16,13 +16,22 @@ import numpy as np
 import numpy.typing as npt
 
 from NISFCore._version import __version__
+from NISFCore.analysis.coarse_to_fine import GridRenderer
 from NISFCore.analysis.evaluation import DENSE_SPACING_MM, Evaluation, evaluate
 from NISFCore.analysis.fitted import FittedStudy, n_cycle_phases
 from NISFCore.analysis.function_errors import function_standard_errors
+from NISFCore.analysis.lattice import (
+    LABELS_ONLY,
+    LATTICE_MM,
+    SampledCycle,
+    Tolerance,
+    sample_cycle,
+)
+from NISFCore.analysis.moving_surfaces import moving_surfaces
 from NISFCore.analysis.outliers import motion_outliers
-from NISFCore.analysis.rendering import RenderedPhase, render_phases, uniform_cycle_fractions
+from NISFCore.analysis.rendering import RenderedPhase, uniform_cycle_fractions
 from NISFCore.analysis.steps import Steps
-from NISFCore.analysis.surfaces import resampled, surfaces_of_phase
+from NISFCore.analysis.surfaces import Surface
 from NISFCore.analysis.volumes import VentricularFunction, VolumeCurve, volume_curve
 from NISFCore.config import to_json_object
 from NISFCore.errors import OutputError
@@ -39,15 +48,18 @@ from NISFCore.export.settings import (
 )
 from NISFCore.files import check_new_folder, new_folder
 from NISFCore.geometry.grids import Grid
-from NISFCore.labels import FOREGROUND, LABEL_INFO
+from NISFCore.labels import FOREGROUND, LABEL_INFO, Label
 from NISFCore.progress import CancelToken, ProgressReporter
 
 MANIFEST_VERSION = 1
 MANIFEST_FILE = "manifest.json"
 INTENSITY_UNIT = 1000
 
-BYTES_PER_RENDERED_VOXEL = 64
+BYTES_PER_RENDERED_VOXEL = 14
+BYTES_PER_LATTICE_POINT = 150
+BYTES_PER_LATTICE_POINT_AND_PHASE = 10
 BYTES_PER_SURFACE_VOXEL = 200
+BYTES_OF_SLAB = 45_000_000
 BYTES_PER_STORED_VOXEL = {
     ExportFormat.NIFTI: 3,
     ExportFormat.NRRD: 3,
@@ -109,10 +121,12 @@ def estimate_export(fitted: FittedStudy, settings: ExportSettings) -> ExportEsti
         disk += sum(3 * cine.frames.nbytes for cine in fitted.study.slices)
     if settings.wants(ExportFormat.REPORT):
         disk += BYTES_OF_REPORT
-    memory = BYTES_PER_RENDERED_VOXEL * n_voxels
+    n_lattice = fitted.field.box.grid(max(LATTICE_MM, settings.spacing_mm)).n_voxels
+    memory = BYTES_PER_RENDERED_VOXEL * n_voxels + BYTES_OF_SLAB
+    memory += n_lattice * (BYTES_PER_LATTICE_POINT + BYTES_PER_LATTICE_POINT_AND_PHASE * n_phases)
     if settings.wants(*SURFACE_FORMATS, ExportFormat.REPORT):
         n_surface = fitted.field.box.grid(settings.surface_spacing_mm).n_voxels
-        memory = max(memory, BYTES_PER_SURFACE_VOXEL * n_surface)
+        memory += BYTES_PER_SURFACE_VOXEL * n_surface + BYTES_PER_SURFACE * n_phases
     return ExportEstimate(n_voxels, n_phases, memory, disk)
 
 
@@ -175,20 +189,25 @@ def _curve(job: _Job) -> VolumeCurve:
 
 
 def _write_phases(job: _Job, curve: VolumeCurve, phases: Sequence[int]) -> None:
-    """Render every phase once and hand it to every writer of volumes and surfaces."""
+    """Sample the heart once and hand it to every writer of volumes and surfaces."""
     box, settings = job.fitted.field.box, job.settings
     surface_grid = box.grid(settings.surface_spacing_mm)
-    grid = box.grid(settings.spacing_mm) if settings.wants(*VOLUME_FORMATS) else surface_grid
+    volumes = settings.wants(*VOLUME_FORMATS)
+    grid = box.grid(settings.spacing_mm) if volumes else surface_grid
+    tolerance = Tolerance() if volumes else LABELS_ONLY
     t = curve.cycle_fractions[list(phases)]
-    rendered = render_phases(job.fitted.field, grid, t, job.progress, job.cancel, "render")
-    with ExitStack() as stack:
-        streams = _open_streams(job, grid, t, stack)
-        for index, phase in zip(phases, rendered, strict=True):
-            if settings.wants(*VOLUME_FORMATS):
-                _write_volumes(job, grid, index, phase, streams)
-            if settings.wants(*SURFACE_FORMATS):
-                coarse = phase if grid is surface_grid else resampled(phase, grid, surface_grid)
-                _write_surfaces(job, surface_grid, index, coarse)
+    finer = grid if settings.spacing_mm <= settings.surface_spacing_mm else surface_grid
+    steps = Steps("render", len(t) * (1 + volumes), job.progress, job.cancel)
+    cycle = sample_cycle(job.fitted.field, finer, t, tolerance, steps)
+    if volumes:
+        renderer = GridRenderer(cycle, grid, tolerance, job.cancel)
+        with ExitStack() as stack:
+            streams = _open_streams(job, grid, t, stack)
+            for position, index in enumerate(phases):
+                steps.tick()
+                _write_volumes(job, grid, index, renderer.phase(position), streams)
+    if settings.wants(*SURFACE_FORMATS):
+        _write_surfaces(job, cycle, surface_grid, curve, phases)
 
 
 def _write_volumes(
@@ -255,15 +274,27 @@ def _write_phase(
         nrrd_files.write_segmentation_nrrd(path, labels, A)
 
 
-def _write_surfaces(job: _Job, grid: Grid, index: int, phase: RenderedPhase) -> None:
-    surfaces = surfaces_of_phase(job.fitted.field, phase, grid, cancel=job.cancel)
-    for label, surface in surfaces.items():
-        name = f"surfaces/{LABEL_INFO[label].key}_{index:03d}"
-        about = {"phase": index, "label": LABEL_INFO[label].key, "space": "LPS"}
-        if job.settings.wants(ExportFormat.VTP):
-            meshes.write_vtp(job.path(f"{name}.vtp", "surface", **about), surface, label)
-        if job.settings.wants(ExportFormat.STL):
-            meshes.write_stl(job.path(f"{name}.stl", "surface", **about), surface)
+def _write_surfaces(
+    job: _Job, cycle: SampledCycle, grid: Grid, curve: VolumeCurve, phases: Sequence[int]
+) -> None:
+    """Surfaces of all phases; the manifest says of which labels vertices can be followed."""
+    reference = phases.index(curve.ed_index) if curve.ed_index in phases else 0
+    steps = Steps("surfaces", len(FOREGROUND) * len(phases), job.progress, job.cancel)
+    for label, moving in moving_surfaces(cycle, grid, reference, steps).items():
+        for index, surface in zip(phases, moving.phases, strict=True):
+            _write_surface(job, label, index, surface, moving.same_vertices)
+
+
+def _write_surface(
+    job: _Job, label: Label, index: int, surface: Surface, same_vertices: bool
+) -> None:
+    key = LABEL_INFO[label].key
+    name = f"surfaces/{key}_{index:03d}"
+    about = {"phase": index, "label": key, "space": "LPS", "same_vertices": same_vertices}
+    if job.settings.wants(ExportFormat.VTP):
+        meshes.write_vtp(job.path(f"{name}.vtp", "surface", **about), surface, label)
+    if job.settings.wants(ExportFormat.STL):
+        meshes.write_stl(job.path(f"{name}.stl", "surface", **about), surface)
 
 
 def _write_slices(job: _Job) -> None:

@@ -6,7 +6,7 @@ processor's cache, in buffers that are used again. Inference only: no gradients.
 """
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from NISFCore.labels import N_LABELS
 from NISFCore.model.decoder import Decoder
@@ -36,7 +36,7 @@ class FoldedDecoder:
         self._encode = decoder.encoding.space_features
         self._input = (layer.bias + constant, layer.weight[:, :n_space].T.contiguous())
         self._blocks = [
-            [(linear.bias, linear.weight.T) for linear in block if hasattr(linear, "weight")]
+            [(m.bias, m.weight.T) for m in block.modules() if isinstance(m, nn.Linear)]
             for block in decoder.blocks
         ]
         n_outputs = 1 + N_LABELS

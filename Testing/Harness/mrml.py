@@ -82,7 +82,8 @@ def no_vtk_errors() -> Iterator[None]:
     finally:
         vtk.vtkOutputWindow.SetInstance(before)
     errors = [text for text in messages.GetOutput().split("\n\n") if "ERROR" in text]
-    assert errors == []
+    if errors:
+        raise AssertionError("\n".join(errors))
 
 
 def application_logic() -> Any:

@@ -102,8 +102,15 @@ def drive(nodes: Nodes, *sequences: Any) -> None:
     """Let the browser drive sequences; their current-phase nodes appear in the scene."""
     browser = nodes.one(Role.BROWSER)
     for sequence in sequences:
-        browser.AddSynchronizedSequenceNodeID(sequence.GetID())
+        _attach(browser, sequence)
     update_now(nodes, browser)
+
+
+def _attach(browser: Any, sequence: Any) -> None:
+    browser.AddSynchronizedSequenceNodeID(sequence.GetID())
+    if sequence.GetAttribute(ROLE) == Role.SEGMENTATION.value:
+        # what the user paints belongs to the phase it was painted in
+        browser.SetSaveChanges(sequence, True)
 
 
 def update_now(nodes: Nodes, browser: Any) -> None:
@@ -128,7 +135,7 @@ def drive_again(nodes: Nodes) -> None:
         browser.SetAttribute(key, attributes[key])
         nodes.one(Role.CYCLE).SetAttribute(key, attributes[key])
     for sequence, now in zip(rest, nows, strict=True):
-        browser.AddSynchronizedSequenceNodeID(sequence.GetID())
+        _attach(browser, sequence)
         if now is not None:
             browser.AddProxyNode(now, sequence, False)
     update_now(nodes, browser)

@@ -107,8 +107,6 @@ def add_segmentation(
         nodes, Role.SEGMENTATION, SEGMENTATION_NAME, labels.cycle_fractions, phase
     )
     drive(nodes, sequence)
-    # what the user paints belongs to the phase it was painted in
-    nodes.one(Role.BROWSER).SetSaveChanges(sequence, True)
     now = now_of(nodes, Role.SEGMENTATION)
     now.CreateDefaultDisplayNodes()
     _style_segmentation(now.GetDisplayNode())

@@ -79,7 +79,7 @@ class HeartScene:
         for role in (Role.SLICE_PLANE, Role.SLICE_MOTION):
             for node in nodes.all(role):
                 if nodes.one(Role.SLICE_IMAGES, node.GetAttribute(SLICE)) is None:
-                    nodes.scene.RemoveNode(node)
+                    nodes.remove_node(node)
         drive_again(nodes)
         plots.connect_cursor(nodes)
         slices.connect_textures(nodes)

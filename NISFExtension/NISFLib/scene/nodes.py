@@ -92,8 +92,8 @@ class Nodes:
         return None
 
     def add(self, class_name: str, role: Role, name: str, slice_name: str | None = None) -> Any:
-        """A new node of ours; its name is made unique by the scene."""
-        node = self.scene.AddNewNodeByClass(class_name, self.scene.GenerateUniqueName(name))
+        """A new node of ours."""
+        node = self.scene.AddNewNodeByClass(class_name, name)
         mark(node, role, slice_name)
         return node
 
@@ -103,10 +103,10 @@ class Nodes:
         # the browser first: it makes current-phase nodes again as long as it has sequences
         doomed.sort(key=lambda n: n.GetAttribute(ROLE) != Role.BROWSER.value)
         for node in doomed:
-            self._remove_with_helpers(node)
+            self.remove_node(node)
 
-    def _remove_with_helpers(self, node: Any) -> None:
-        """Display and storage nodes go with what they were made for."""
+    def remove_node(self, node: Any) -> None:
+        """Remove a node with its display and storage nodes, as 3D Slicer's own modules do."""
         if not self.scene.IsNodePresent(node):
             return
         helpers = []

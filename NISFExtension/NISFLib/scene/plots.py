@@ -65,7 +65,6 @@ def add_series(
     """A line through (x column, y column) of a table node."""
     kind = slicer.vtkMRMLPlotSeriesNode
     series = nodes.add("vtkMRMLPlotSeriesNode", role, name)
-    series.SetName(name)  # the legend shows it: no number behind it
     series.SetAndObserveTableNodeID(table.GetID())
     series.SetPlotType(kind.PlotTypeScatter)
     series.SetXColumnName(columns[0])

@@ -193,4 +193,3 @@ def test_writing_changes_nothing_in_the_scene(
     before = scene.GetNumberOfNodes()
     save_files(heart, tmp_path, SceneFormat, phases=[0])
     assert scene.GetNumberOfNodes() == before
-    assert heart.segmentation.GetStorageNode() is None

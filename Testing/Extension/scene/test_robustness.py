@@ -82,7 +82,7 @@ def test_a_closed_scene_is_empty_and_can_be_filled_again(
     ],
 )
 def test_any_node_may_be_deleted(heart: HeartScene, scene: Any, role: Role) -> None:
-    scene.RemoveNode(heart.nodes.one(role))
+    heart.nodes.remove_node(heart.nodes.one(role))
     heart.restore()
     for phase in (2, 5):
         heart.phase = phase
@@ -97,11 +97,11 @@ def test_any_node_may_be_deleted(heart: HeartScene, scene: Any, role: Role) -> N
 
 
 @pytest.mark.parametrize("role", [Role.BROWSER, Role.CYCLE])
-def test_a_deleted_browser_is_made_again(heart: HeartScene, scene: Any, role: Role) -> None:
+def test_a_deleted_browser_is_made_again(heart: HeartScene, role: Role) -> None:
     heart.phase = 1
     shown = heart.segmentation
     heart.set_visible(Part.SURFACES, False)
-    scene.RemoveNode(heart.nodes.one(role))
+    heart.nodes.remove_node(heart.nodes.one(role))
     heart.restore()
     assert heart.has_result
     assert (heart.ed_phase, heart.es_phase, heart.n_phases) == (0, 3, 6)
@@ -192,7 +192,7 @@ def test_damaged_files_are_named(copy: Path, name: str, text: str) -> None:
     before = vtk.vtkOutputWindow.GetInstance()
     vtk.vtkOutputWindow.SetInstance(vtk.vtkStringOutputWindow())  # VTK complains too, rightly
     try:
-        with pytest.raises(SceneError, match="damaged|this extension reads") as error:
+        with pytest.raises(SceneError, match=r"damaged|this extension reads") as error:
             heart.load_result(copy)
     finally:
         vtk.vtkOutputWindow.SetInstance(before)
