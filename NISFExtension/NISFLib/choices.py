@@ -68,3 +68,9 @@ VIEW_LABELS = {
 FIT_VIEWS = CARDIAC_VIEWS
 SCENE_FORMATS = "seq.nrrd,slices,vtp,tables"
 """What the scene is loaded from."""
+
+PREVIEW_FORMATS = "seq.nrrd,slices,tables"
+"""For a first look: without surfaces, which Slicer then makes of the labels."""
+
+PREVIEW_MM = 3.0
+"""Spacing of the first look."""

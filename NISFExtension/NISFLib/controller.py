@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from NISFCore.errors import NISFError
-from NISFLib.choices import SCENE_FORMATS, Device
+from NISFLib.choices import PREVIEW_FORMATS, PREVIEW_MM, SCENE_FORMATS, Device
 from NISFLib.input_sources import InputSources
 from NISFLib.job import JobOutcome, JobState
 from NISFLib.render_info import RenderInfo
@@ -26,8 +26,6 @@ from NISFLib.worker_python import nisf_command
 RESULT_FILE = "result.json"
 OUT_OF_MEMORY = re.compile(r"CUDA.*out of memory|OutOfMemoryError.*CUDA", re.IGNORECASE | re.DOTALL)
 WELCOME = "Choose a study and read it."
-PREVIEW_MM = 3.0
-"""Spacing of what is shown right after a fit; an export renders at the spacing that is asked."""
 
 
 @dataclass(frozen=True)
@@ -171,7 +169,7 @@ class Controller:
         chosen = self._sources.prepare(settings, self._work)
         if (chosen / RESULT_FILE).is_file():
             self._forget()
-            self.runner.start([self._render_step(chosen, PREVIEW_MM, "all", None)])
+            self.runner.start([self._preview_step(chosen, None)])
             return
         study = self._work.new("study")
         words: list[str | Path] = [chosen, "--slices", study, "--contact-sheet", "None"]
@@ -198,7 +196,7 @@ class Controller:
         )
         steps = [
             self._fit_step(result, settings, settings.device),
-            self._render_step(result, PREVIEW_MM, "all", self._study),
+            self._preview_step(result, self._study),
         ]
         self.runner.start(steps)
 
@@ -233,21 +231,32 @@ class Controller:
         path.write_text(json.dumps(config), encoding="utf-8")
         return str(path)
 
+    def _preview_step(self, result: Path, study: Path | None) -> Step:
+        """A first look at a result: soon rather than fine."""
+        return self._render_step(result, PREVIEW_MM, "all", study, PREVIEW_FORMATS)
+
     def _render_step(
-        self, result: Path, spacing_mm: float, phases: str, study: Path | None
+        self,
+        result: Path,
+        spacing_mm: float,
+        phases: str,
+        study: Path | None,
+        formats: str = SCENE_FORMATS,
     ) -> Step:
         settings = self._settings()
         folder = self._work.new("render")
         words = ["--out", str(folder), "--spacing-mm", str(spacing_mm), "--phases", phases]
-        command = nisf_command("export", result, *words, "--formats", SCENE_FORMATS)
-        load = LoadSettings(labels=settings.with_labels, models=settings.with_models)
+        command = nisf_command("export", result, *words, "--formats", formats)
+        has_surfaces = formats == SCENE_FORMATS
+        models = settings.with_models and has_surfaces
+        load = LoadSettings(labels=settings.with_labels, models=models)
 
         def then(outcome: JobOutcome) -> None:
             self.heart.load_result(folder, study, load, progress=self._progress)
             if self._result != result:
                 self._work.discard(self._result)
             self._result = result
-            self.rendered = RenderInfo.of(folder, load)
+            self.rendered = RenderInfo.of(folder, load, has_surfaces)
             if phases == "all":
                 self.n_cycle_phases = len(self.rendered.phases)
             self._work.discard(folder)

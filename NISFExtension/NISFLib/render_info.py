@@ -18,6 +18,7 @@ class RenderInfo:
         phases: indices within the whole cycle.
         n_cycle_phases: of the whole cycle, as far as it is known.
         wanted: the `--phases` that led to it.
+        is_final: False for a first look, which an export always replaces.
     """
 
     spacing_mm: float
@@ -25,9 +26,10 @@ class RenderInfo:
     phases: tuple[int, ...]
     wanted: str
     load: LoadSettings
+    is_final: bool = True
 
     @classmethod
-    def of(cls, folder: Path, load: LoadSettings) -> "RenderInfo":
+    def of(cls, folder: Path, load: LoadSettings, is_final: bool = True) -> "RenderInfo":
         """Read the manifest of an export that was just loaded."""
         manifest: dict[str, Any] = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
         k, j, i = manifest["shape_kji"]
@@ -37,11 +39,13 @@ class RenderInfo:
             phases=tuple(manifest["phases"]),
             wanted=str(manifest["settings"]["phases"]),
             load=load,
+            is_final=is_final,
         )
 
     def shows(self, spacing_mm: float, phases: str, load: LoadSettings) -> bool:
         """Whether the scene has what these settings would render."""
-        return (self.spacing_mm, self.wanted, self.load) == (spacing_mm, phases, load)
+        asked = (spacing_mm, phases, load)
+        return self.is_final and (self.spacing_mm, self.wanted, self.load) == asked
 
     def cycle_phase(self, phase: int) -> int:
         """The cycle's index of a phase in the scene."""

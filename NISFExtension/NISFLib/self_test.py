@@ -39,7 +39,7 @@ def run_self_test(test: Any) -> None:
         assert panel.heart.has_result, panel.ui.statusLabel.text
         test.delayDisplay("Scrub")
         for phase in range(panel.heart.n_phases):
-            panel.ui.phaseSlider.value = float(phase)
+            panel.ui.phaseSlider.value = phase + 1.0
             assert panel.heart.phase == phase
         panel.ui.beforeButton.click()
         panel.ui.afterButton.click()

@@ -55,6 +55,8 @@ class Photographer:
         for section in SECTIONS:
             getattr(self.panel.ui, section).collapsed = section not in sections
         self.breathe()
+        self._window.resize(WIDTH, self._window.minimumSizeHint().height())
+        self.breathe()
         ui = self.panel.ui
         last = ui.batchSection
         bottom = last.mapTo(self._window, last.rect().bottomLeft()).y()
@@ -91,7 +93,6 @@ def main(arguments: list[str]) -> None:
     panel.ui.esButton.click()
     photographer.take("panel-heart", "heartSection")
     photographer.take("panel-export", "exportSection")
-    photographer.take("panel-batch", "batchSection")
     photographer.close()
 
 

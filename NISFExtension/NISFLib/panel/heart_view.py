@@ -53,7 +53,7 @@ class HeartView:
         fill_figures(ui.figuresTable, heart.figures)
         set_quietly(ui.profileCombo, self._fill_profiles)
         n = heart.n_phases
-        set_quietly(ui.phaseSlider, lambda: _set_range(ui.phaseSlider, max(n - 1, 0)))
+        set_quietly(ui.phaseSlider, lambda: _set_maximum(ui.phaseSlider, max(n, 1)))
         self.follow()
 
     def follow(self) -> None:
@@ -114,7 +114,7 @@ class HeartView:
         if heart.n_phases == 0:
             ui.phaseLabel.setText("")
             return
-        set_quietly(ui.phaseSlider, lambda: ui.phaseSlider.setValue(float(heart.phase)))
+        set_quietly(ui.phaseSlider, lambda: ui.phaseSlider.setValue(heart.phase + 1.0))
         marks = {heart.ed_phase: " – end-diastole", heart.es_phase: " – end-systole"}
         fraction = heart.cycle_fractions[heart.phase]
         ui.phaseLabel.setText(
@@ -144,7 +144,7 @@ class HeartView:
             self._set_alignment(value)
 
     def _phase_chosen(self, value: float) -> None:
-        self._go_to(round(value))
+        self._go_to(round(value) - 1)  # people count phases from 1
 
     def _go_to(self, phase: int | None) -> None:
         if phase is not None and self._heart.n_phases > phase:
@@ -163,7 +163,7 @@ class HeartView:
         return toggle
 
 
-def _set_range(slider: Any, maximum: int) -> None:
+def _set_maximum(slider: Any, maximum: int) -> None:
     slider.maximum = float(maximum)
 
 

@@ -141,6 +141,24 @@ def add_slice_view(slicer: Any, name: str) -> None:
         slicer.mrmlScene.AddNode(node)
 
 
+def test_nothing_is_rendered_twice(quick: Quick, tmp_path: Path) -> None:
+    """The first look is replaced by an export; the same export again only writes files."""
+    quick.fit_study()
+    quick.set(spacing=5.0)
+    quick.ui.exportButton.click()
+    quick.wait()
+    n_commands = len(quick.commands)
+    assert [words[0] for words in quick.commands] == ["inspect", "fit", "export", "export"]
+    assert "vtp" not in quick.commands[2][-1] and "vtp" in quick.commands[3][-1]
+    quick.ui.exportButton.click()
+    assert not quick.is_busy and "shows this already" in quick.status
+    quick.set(exportFolder=str(tmp_path / "out"), saveSeqMrb=False)
+    quick.ui.exportButton.click()
+    assert quick.status == f"Written to {tmp_path / 'out'}."
+    assert list((tmp_path / "out").rglob("*.seg.nrrd"))
+    assert len(quick.commands) == n_commands
+
+
 def test_parts_are_shown_and_hidden(quick: Quick) -> None:
     from NISFLib.panel.heart_view import PART_BOXES
 
@@ -215,7 +233,7 @@ def test_settings_and_results_come_back_with_the_scene(quick: Quick, tmp_path: P
     assert quick.panel.parameters.quality is Quality.PAPER
     assert quick.ui.inputPath.currentPath == "/somewhere ä"
     assert "Restored from the scene" in quick.status
-    quick.ui.phaseSlider.value = 2.0
+    quick.ui.phaseSlider.value = 3.0
     assert quick.heart.phase == 2
     assert quick.ui.exportButton.enabled and not quick.ui.fitButton.enabled
 
@@ -226,7 +244,7 @@ def test_the_module_can_be_opened_again(quick: Quick) -> None:
     quick.widget.cleanup()
     quick.widget = slicer_app.open_module(MODULE)
     assert quick.heart.has_result and quick.ui.motionTable.rowCount == 9
-    quick.ui.phaseSlider.value = 1.0
+    quick.ui.phaseSlider.value = 2.0
     assert quick.heart.phase == 1
 
 

@@ -46,13 +46,13 @@ def test_from_click_to_labels(driver: Driver, files: Files, tmp_path: Path) -> N
 
     # scrub
     for phase in range(heart.n_phases):
-        ui.phaseSlider.value = float(phase)
+        ui.phaseSlider.value = phase + 1.0
         assert heart.phase == heart.browser.GetSelectedItemNumber() == phase
         assert ui.phaseLabel.text.startswith(f"Phase {phase + 1} of {heart.n_phases}")
     ui.esButton.click()
     assert heart.phase == heart.es_phase and "end-systole" in ui.phaseLabel.text
     heart.browser.SetSelectedItemNumber(heart.ed_phase)  # as Slicer's own browser toolbar does
-    assert ui.phaseSlider.value == heart.ed_phase
+    assert ui.phaseSlider.value == heart.ed_phase + 1
 
     # align
     ui.beforeButton.click()

@@ -313,7 +313,7 @@ def test_nodes_deleted_by_the_user(quick: Quick, what: str) -> None:
         button.click()
     ui.playButton.click()
     ui.playButton.click()
-    ui.phaseSlider.value = 1.0
+    ui.phaseSlider.value = 2.0
     assert_usable_again(quick)
 
 
