@@ -37,7 +37,8 @@ def labelled_segmentation(image: Any, surfaces: Surfaces | None) -> Any:
 
     Args:
         image: vtkOrientedImageData of label values.
-        surfaces: closed surfaces; None lets 3D Slicer make them of the labels.
+        surfaces: closed surfaces, labels without one get none; None lets 3D Slicer make them all
+            of the labels.
     """
     node = slicer.vtkMRMLSegmentationNode()
     segmentation = node.GetSegmentation()
@@ -45,7 +46,7 @@ def labelled_segmentation(image: Any, surfaces: Surfaces | None) -> Any:
     for label in FOREGROUND:
         segment = _segment(LABEL_INFO[label])
         segment.AddRepresentation(_labelmap_name(), image)
-        if surfaces is not None:
+        if surfaces is not None and label in surfaces:
             segment.AddRepresentation(_surface_name(), surfaces[label])
         segmentation.AddSegment(segment, LABEL_INFO[label].key)
     _set_reference_geometry(segmentation, image)
