@@ -34,6 +34,7 @@ class BenchmarkPlan:
         n_paper_steps: steps of it (paper: 2500).
         n_paper_check_steps: steps with all of the paper's 35,000 voxels, which check that the
             smaller batches follow the same path.
+        export_spacing_mm, n_export_phases: of the export whose speed is measured.
         n_process_runs: whole `nisf fit` processes that are timed; the median counts.
         seed: of the cohort.
     """
@@ -53,6 +54,8 @@ class BenchmarkPlan:
     paper_voxels: int
     n_paper_steps: int = 2500
     n_paper_check_steps: int = 0
+    export_spacing_mm: float = 1.0
+    n_export_phases: int = 30
     n_process_runs: int = 1
     seed: int = BENCHMARK_SEED
 

@@ -149,7 +149,7 @@ class Bench:
         return process_seconds(self.plan, self.prior_file, self.cancel), {}
 
     def _export(self) -> Answer:
-        return export_speed(self._at_4_mm(1).result, self.cancel), {}
+        return export_speed(self._at_4_mm(1).result, self.plan, self.cancel), {}
 
 
 def run_benchmark(

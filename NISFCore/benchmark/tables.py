@@ -64,6 +64,7 @@ def all_tables(parts: Parts) -> list[Table]:
         classical_alignment_table(parts),
         classical_heart_table(parts),
         coverage_table(parts),
+        export_table(parts),
     ]
     return [table for table in tables if table.rows]
 
@@ -266,6 +267,13 @@ def coverage_table(parts: Parts) -> Table:
             rows.append((kind, 100 * shares["68"], 100 * shares["95"]))
     columns = ("intervals of", "of nominal 68 %", "of nominal 95 %")
     return Table("coverage", "Coverage of the intervals in percent", columns, tuple(rows))
+
+
+def export_table(parts: Parts) -> Table:
+    """Coarse-to-fine against dense rendering of one export."""
+    rows = tuple((key, value) for key, value in parts.export.items() if not isinstance(value, list))
+    title = "Export: coarse-to-fine against dense rendering"
+    return Table("export", title, ("figure", "value"), rows)
 
 
 def _first(found: Sequence[Part], n: int) -> list[Part]:
