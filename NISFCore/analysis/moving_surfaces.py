@@ -34,9 +34,11 @@ from NISFCore.labels import FOREGROUND, Label
 N_CARRY_STEPS = 8
 MAX_CARRY_STEP_MM = 1.0
 
-MAX_DISTANCE_MM = 1.5
-"""Between a carried surface and the phase's own, for 99 % of their points."""
-MAX_VOLUME_CHANGE = 0.02
+MAX_DISTANCE_SPACINGS = 0.75
+"""Between a carried surface and the phase's own, for 99 % of their vertices and centres of
+triangles: of the meshing grid's spacing. Half of it is the distance of these points themselves."""
+MAX_VOLUME_CHANGE = 0.05
+"""The phase's own surface is meshed, but not yet settled on the boundary."""
 MAX_FOLDED_SHARE = 0.005
 
 
@@ -90,7 +92,7 @@ def _moving_surface(
         if previous is not None and same_vertices:
             carried = _carried(surfaces[previous], margin, grid)
             surface = _settled(cycle, carried, grid, index, label, margin, steps)
-            same_vertices = _agree(surface, own)
+            same_vertices = _agree(surface, own, min(grid.spacing_mm))
         if previous is None or not same_vertices:
             surface = _settled(cycle, own, grid, index, label, margin, steps)
         surfaces[index] = surface
@@ -165,14 +167,14 @@ def _at(volume: Margin, kji: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]
     return np.asarray(ndimage.map_coordinates(volume, kji, order=1, mode="nearest"))
 
 
-def _agree(carried: Surface, own: Surface) -> bool:
+def _agree(carried: Surface, own: Surface, spacing_mm: float) -> bool:
     """Whether a carried surface may stand for the phase's own."""
     if not (len(carried.triangles) and len(own.triangles)):
         return len(carried.triangles) == len(own.triangles)
     a, b = _samples(carried), _samples(own)
     distances = np.concatenate([cKDTree(b).query(a)[0], cKDTree(a).query(b)[0]])
     return (
-        float(np.percentile(distances, 99)) <= MAX_DISTANCE_MM
+        float(np.percentile(distances, 99)) <= MAX_DISTANCE_SPACINGS * spacing_mm
         and abs(carried.volume_ml / own.volume_ml - 1) <= MAX_VOLUME_CHANGE
         and carried.folded_share() <= MAX_FOLDED_SHARE
     )
