@@ -15,7 +15,7 @@ from pathlib import Path
 
 from Testing.Harness.mrml import extension_on_path, headless_slicer
 
-FOLDER = Path(__file__).resolve().parents[2] / "NISFExtension" / "Resources" / "Screenshots"
+FOLDER = Path(__file__).resolve().parents[2] / "Resources" / "Screenshots"
 
 
 def main(arguments: Sequence[str]) -> None:
