@@ -43,6 +43,9 @@ UNLIKELY = -12.0
 SATURATED, CAUTION = 0.9, 3.0
 """In cells with a boundary so steep that the range is nearly `-UNLIKELY`, the margin at which a
 voxel is evaluated is this many times larger: there may be kinks between the lattice's points."""
+MAX_LATTICE_MM = 2.5
+"""A coarser lattice, of a coarse grid, says where labels may be but not what is between its points:
+there every point is evaluated."""
 JUMP = 40.0
 """Range of log-probabilities in one cell beyond any network's: probabilities jump from 0 to 1 and
 say nothing of how far a boundary is, so that every voxel of the cell is evaluated."""
@@ -283,7 +286,8 @@ def labels_at_points(
     logs = [ndimage.map_coordinates(c, kji.T, order=1, mode="nearest") for c in guide.logs]
     labels[near], margin = winner_and_margin(np.stack(logs))
     beyond = ((kji < 0) | (kji > np.array(cycle.grid.shape) - 1)).any(axis=1)
-    unsure = near[beyond | (margin < guide.narrow[tuple(cells.T)])]
+    too_coarse = max(cycle.grid.spacing_mm) > MAX_LATTICE_MM
+    unsure = near[beyond | too_coarse | (margin < guide.narrow[tuple(cells.T)])]
     t = float(cycle.cycle_fractions[index])
     exact = evaluate_continued(cycle.field, points_ras[unsure], t, cancel)
     labels[unsure] = exact[:, 1:].argmax(axis=1)
