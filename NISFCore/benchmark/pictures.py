@@ -143,7 +143,7 @@ def psf_views(arrays: Arrays) -> bytes:
 
 def _overlay(ax: Axes, image: npt.NDArray[Any], labels: npt.NDArray[Any]) -> None:
     ax.imshow(image, cmap="gray")
-    for label in FOREGROUND:
+    for label in reversed(FOREGROUND):  # blood over the wall that it touches
         for contour in find_contours((labels == label).astype(float), 0.5):
             ax.plot(contour[:, 1], contour[:, 0], lw=1.2, color=_colour(label))
     ax.set_axis_off()

@@ -13,13 +13,14 @@ both at the same steps is reported.
 
 Plateau: the mean Dice of the paper's last fifth of steps. A solver has reached it when its Dice
 first comes within `TOLERANCE` of it, and is there again at its end. The paper's own time is taken
-the same way, not that of all 2500 steps (which is reported as well).
+the same way, not that of all 2500 steps (which is reported as well). So is the time to its plateau
+in PSNR, less `PSNR_TOLERANCE_DB`, each solver's image through its own forward model.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -56,12 +57,16 @@ from NISFCore.phantom.truth import PhantomTruth
 from NISFCore.progress import CancelToken, SilentProgress
 
 TOLERANCE = 0.005
+PSNR_TOLERANCE_DB = 0.3
 PLATEAU_SHARE = 0.2
 N_WATCHED_STEPS = 30
 """Of the long solvers, equally spaced on a logarithmic scale; the default one is seen at each."""
 N_TIMES, N_POINTS_PER_TIME, N_PSNR_VOXELS = 6, 4000, 8192
 MARGIN_MM = 5.0
 N_TIMED_STEPS = 3
+
+
+What = Literal["dice", "psnr_db"]
 
 
 @dataclass(frozen=True)
@@ -163,24 +168,24 @@ def adam_of(config: FitConfig) -> AdamConfig:
     return config.adam
 
 
-def plateau(points: Sequence[WatchedStep], n_steps: int) -> float:
-    """Mean Dice over the last fifth of the steps."""
-    return float(np.mean([p.dice for p in points if p.step >= (1 - PLATEAU_SHARE) * n_steps]))
+def plateau(points: Sequence[WatchedStep], n_steps: int, what: What = "dice") -> float:
+    """Mean over the last fifth of the steps."""
+    late = [p for p in points if p.step >= (1 - PLATEAU_SHARE) * n_steps]
+    return float(np.mean([getattr(p, what) for p in late]))
 
 
-def seconds_to_reach(points: Sequence[WatchedStep], dice: float) -> float | None:
-    """When a curve first has this Dice, linear between its points; None if it ends below."""
-    if not points or points[-1].dice < dice:
+def seconds_to_reach(
+    points: Sequence[WatchedStep], target: float, what: What = "dice"
+) -> float | None:
+    """When a curve first has this value, linear between its points; None if it ends below."""
+    values = [getattr(p, what) for p in points]
+    if not values or values[-1] < target:
         return None
-    before: WatchedStep | None = None
-    for now in points:
-        if now.dice >= dice:
-            if before is None:
-                return now.seconds
-            share = (dice - before.dice) / (now.dice - before.dice)
-            return before.seconds + share * (now.seconds - before.seconds)
-        before = now
-    return None
+    k = next(i for i, value in enumerate(values) if value >= target)
+    if k == 0:
+        return points[0].seconds
+    share = (target - values[k - 1]) / (values[k] - values[k - 1])
+    return points[k - 1].seconds + share * (points[k].seconds - points[k - 1].seconds)
 
 
 def speed(
@@ -203,10 +208,15 @@ def speed(
         "ours": curve(watcher, config, cancel),
     }
     target = plateau(paper, plan.n_paper_steps) - TOLERANCE
+    psnr_db = plateau(paper, plan.n_paper_steps, "psnr_db") - PSNR_TOLERANCE_DB
     return {
         "plateau_dice": target + TOLERANCE,
         "target_dice": target,
         "seconds_to_target": {name: seconds_to_reach(c, target) for name, c in curves.items()},
+        "target_psnr_db": psnr_db,
+        "seconds_to_psnr": {
+            name: seconds_to_reach(c, psnr_db, "psnr_db") for name, c in curves.items()
+        },
         "seconds_total": {name: c[-1].seconds for name, c in curves.items()},
         "final_dice": {name: c[-1].dice for name, c in curves.items()},
         "final_psnr_db": {name: c[-1].psnr_db for name, c in curves.items()},

@@ -40,6 +40,8 @@ def speed_part(paper: float | None, tuned: float | None, ours: float | None) -> 
     return {
         "target_dice": 0.9,
         "seconds_to_target": seconds,
+        "target_psnr_db": 24.0,
+        "seconds_to_psnr": {"paper": 300.0, "tuned Adam": 9.0, "ours": None},
         "seconds_total": dict.fromkeys(seconds, 9.0),
         "final_dice": dict.fromkeys(seconds, 0.91),
         "final_psnr_db": dict.fromkeys(seconds, 25.0),

@@ -35,3 +35,9 @@ def test_long_solvers_are_watched_early_and_late() -> None:
     assert len(steps) <= 40
     gaps = [math.log(b / a) for a, b in zip(sorted(steps), sorted(steps)[1:], strict=False)]
     assert max(gaps) <= math.log(2) + 1e-9
+
+
+def test_a_time_can_be_that_to_a_psnr() -> None:
+    points = [WatchedStep(k, float(k), 0.5, 20.0 + k) for k in (1, 2, 3)]
+    assert seconds_to_reach(points, 22.5, "psnr_db") == pytest.approx(2.5)
+    assert plateau(points, 3, "psnr_db") == pytest.approx(23.0)
