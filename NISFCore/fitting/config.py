@@ -48,14 +48,14 @@ class GaussNewtonConfig:
             correlated between neighbours, so all of them together say less than their number.
     """
 
-    voxels: tuple[int, ...] = (2048,) * 30
+    voxels: tuple[int, ...] = (1024,) * 80
     first_damping: float = 1.0
     damping_factor: float = 0.3
     last_damping: float = 1e-3
     settled_after: int = 10
-    memory: float = 0.93
-    tolerance: float = 0.1
-    huber: float = 0.7
+    memory: float = 0.9
+    tolerance: float = 0.08
+    huber: float = 1.5
     effective_voxels: float = 4000.0
     psf: PsfConfig = PsfConfig()
     motion_prior: MotionPrior = MotionPrior()
