@@ -17,7 +17,7 @@ import tyro
 from tyro.conf import Positional, arg, subcommand
 
 from NISFCore._version import __version__
-from NISFCore.cli_benchmark import Benchmark
+from NISFCore.cli_benchmark import Benchmark, Calibrate
 from NISFCore.cli_options import Device, Job, OptionalPath, OptionalText, Reading, options_of
 from NISFCore.console import (
     batch_text,
@@ -142,35 +142,6 @@ class Train:
         with self.job.supervised() as supervision:
             train_prior(self.cohort, self.out, config, **options, **supervision)
         self.job.answer({"file": str(self.out)}, f"prior: {self.out}")
-
-
-@dataclass(frozen=True)
-class Calibrate:
-    """Measure on simulated subjects how far a prior's standard errors are to be trusted, and write
-    the factors that make them true into the prior.
-
-    Attributes:
-        prior: the prior file; only its header changes.
-        subjects: number of simulated subjects that are fitted.
-        device: auto takes CUDA where it works.
-    """
-
-    prior: Positional[Path]
-    subjects: int = 24
-    device: Device = "auto"
-    job: Annotated[Job, arg(name="")] = Job()
-
-    def run(self) -> None:
-        from NISFCore.benchmark.calibration import CalibrationSettings, calibrated
-        from NISFCore.model.prior import load_prior
-
-        settings = CalibrationSettings(n_subjects=self.subjects, device=self.device)
-        with self.job.supervised() as supervision:
-            prior = calibrated(load_prior(self.prior), settings, **supervision)
-            prior.save(self.prior)
-        factors = vars(prior.info.calibration)
-        texts = ", ".join(f"{name} {value:.2f}" for name, value in factors.items())
-        self.job.answer({"file": str(self.prior), **factors}, f"calibration: {texts}")
 
 
 @dataclass(frozen=True)

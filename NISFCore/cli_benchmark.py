@@ -1,4 +1,4 @@
-"""The `nisf benchmark` command."""
+"""The commands that need simulated subjects of known truth: `nisf benchmark`, `nisf calibrate`."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from rich.table import Table
 from tyro.conf import Positional, arg
 
-from NISFCore.cli_options import Job, OptionalPath
+from NISFCore.cli_options import Device, Job, OptionalPath
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,35 @@ class Benchmark:
         tables = self.out / "benchmark.md"
         notes = f"figures: {self.out / BENCHMARK_FILE}", f"look at {tables}"
         self.job.answer(values, figures_table(content), *notes)
+
+
+@dataclass(frozen=True)
+class Calibrate:
+    """Measure on simulated subjects how far a prior's standard errors are to be trusted, and write
+    the factors that make them true into the prior.
+
+    Attributes:
+        prior: the prior file; only its header changes.
+        subjects: number of simulated subjects that are fitted.
+        device: auto takes CUDA where it works.
+    """
+
+    prior: Positional[Path]
+    subjects: int = 24
+    device: Device = "auto"
+    job: Annotated[Job, arg(name="")] = Job()
+
+    def run(self) -> None:
+        from NISFCore.benchmark.calibration import CalibrationSettings, calibrated
+        from NISFCore.model.prior import load_prior
+
+        settings = CalibrationSettings(n_subjects=self.subjects, device=self.device)
+        with self.job.supervised() as supervision:
+            prior = calibrated(load_prior(self.prior), settings, **supervision)
+            prior.save(self.prior)
+        factors = vars(prior.info.calibration)
+        texts = ", ".join(f"{name} {value:.2f}" for name, value in factors.items())
+        self.job.answer({"file": str(self.prior), **factors}, f"calibration: {texts}")
 
 
 def figures_table(content: dict[str, Any]) -> Table:

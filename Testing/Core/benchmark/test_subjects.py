@@ -48,11 +48,13 @@ def measured_level(number: int, level_mm: float) -> tuple[float, float]:
     return errors.mean_mm, errors.mean_deg
 
 
-@pytest.mark.parametrize("level_mm", [4.0, 8.0])
-def test_a_level_is_the_mean_misalignment_of_the_cohort(level_mm: float) -> None:
-    found = np.array([measured_level(k, level_mm) for k in range(1, 41)]).mean(axis=0)
-    # 40 subjects of about 13 slices: a standard error of 3 %
-    np.testing.assert_allclose(found, [level_mm, DEGREES_PER_MM * level_mm], rtol=0.09)
+def test_a_level_is_the_mean_misalignment_of_the_cohort() -> None:
+    level_mm = 4.0
+    found = np.array([measured_level(k, level_mm) for k in range(1, 25)]).mean(axis=0)
+    # 24 subjects of about 13 slices: a standard error of 3.5 %
+    np.testing.assert_allclose(found, [level_mm, DEGREES_PER_MM * level_mm], rtol=0.1)
+    once, twice = (np.array(measured_level(1, mm)) for mm in (2.0, 4.0))
+    np.testing.assert_allclose(twice, 2 * once, rtol=0.02)
 
 
 def test_only_the_breath_holds_differ_between_levels(monkeypatch: pytest.MonkeyPatch) -> None:
