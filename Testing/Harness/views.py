@@ -53,6 +53,12 @@ class OffscreenView:
         self._group.SetRenderer(self.renderer)
         self._group.Initialize(factory, self.renderer)
 
+    def close(self) -> None:
+        """Take the view out of the scene: its node is a singleton, which a cleared scene keeps."""
+        self._group.SetMRMLDisplayableNode(None)
+        slicer.mrmlScene.RemoveNode(self.node)
+        self.window.Finalize()
+
     def picture(self) -> Picture:
         """What the view shows now."""
         self.window.Render()
@@ -88,6 +94,14 @@ class OffscreenSliceView(OffscreenView):
         self._actor.GetProperty().SetDisplayLocationToBackground()
         self.renderer.AddViewProp(self._actor)
         self._group.SetMRMLDisplayableNode(self.node)
+
+    def close(self) -> None:
+        """See `OffscreenView.close`."""
+        composite = self.logic.GetSliceCompositeNode()
+        application_logic().GetSliceLogics().RemoveItem(self.logic)
+        self.logic.SetMRMLScene(None)
+        slicer.mrmlScene.RemoveNode(composite)
+        super().close()
 
     def picture(self) -> Picture:
         """What the view shows now."""
@@ -135,3 +149,9 @@ class OffscreenThreeDView(OffscreenView):
         camera.SetViewUp(0, 0, 1)
         camera.SetViewAngle(angle_deg)
         self.renderer.ResetCameraClippingRange()
+
+    def close(self) -> None:
+        """See `OffscreenView.close`."""
+        application_logic().GetViewLogics().RemoveItem(self.logic)
+        self.logic.SetMRMLScene(None)
+        super().close()

@@ -16,11 +16,13 @@ import vtk
 
 from NISFCore.files import write_bytes_atomically, write_text_atomically
 from NISFLib.scene.images import array_of_image
-from NISFLib.scene.nodes import SceneError, array_of
+from NISFLib.scene.nodes import RECORD, SceneError, array_of, get_json
 
 MANIFEST, SCHEMA, VERSION = "manifest.json", "nisf-nifti-study", 1
 MS_PER_UNIT = {"ms": 1.0, "msec": 1.0, "s": 1000.0, "sec": 1000.0}
 SAME_GEOMETRY_MM = 1e-3
+POSSIBLE_RR_MS = (200.0, 3000.0)
+"""Beyond this an index is no time, though MRML's default unit is the second."""
 
 
 def write_cine_input(sequences: Iterable[Any], folder: Path) -> Path:
@@ -53,13 +55,18 @@ def _write_cine(sequence: Any, path: Path) -> dict[str, Any]:
     frames = np.stack([array_of_image(volume.GetImageData()) for volume in volumes])
     write_bytes_atomically(path, nifti_bytes(frames, ras_from_ijk))
     entry: dict[str, Any] = {"image": path.name, "series": path.stem.removeprefix("cine_")}
+    record = get_json(sequence, RECORD)
+    if record is not None:  # a slice of ours: its view is known
+        entry["view"] = record["view"]
     if frames.shape[1] == 1:
         entry["ras_from_ijk"] = ras_from_ijk.tolist()
         entry["thickness_mm"] = float(np.linalg.norm(ras_from_ijk[:3, 2]))
     times_ms = _times_ms(sequence)
-    if times_ms is not None:
-        entry["trigger_times_ms"] = times_ms.tolist()
-        entry["rr_interval_ms"] = float(len(times_ms) * np.diff(times_ms).mean())
+    if times_ms is None:
+        return entry
+    rr_interval_ms = float(len(times_ms) * np.diff(times_ms).mean())
+    if POSSIBLE_RR_MS[0] <= rr_interval_ms <= POSSIBLE_RR_MS[1]:
+        entry |= {"trigger_times_ms": times_ms.tolist(), "rr_interval_ms": rr_interval_ms}
     return entry
 
 

@@ -69,7 +69,7 @@ def load_study(nodes: Nodes, folder: Path, progress: LoadProgress | None) -> Non
     with _replacing(nodes):
         add_cycle(nodes, fractions)
         _describe(nodes, found.subject, found.warnings)
-        _add_slices(nodes, read, fractions, {})
+        _add_slices(nodes, read, fractions)
 
 
 def load_result(
@@ -93,7 +93,8 @@ def load_result(
         _describe(nodes, own.subject, (*own.warnings, *notes))
         describe(nodes, ED_PHASE, result.ed_phase)
         describe(nodes, ES_PHASE, result.es_phase)
-        _add_slices(nodes, loaded.slices, result.cycle_fractions, result.motions)
+        regions = {item.name: item for item in own.slices}
+        _add_slices(nodes, loaded.slices, result.cycle_fractions, result.motions, regions)
         _add_heart(nodes, result, loaded, settings, steps)
         _add_figures(nodes, result)
     return result
@@ -119,10 +120,13 @@ def _add_slices(
     nodes: Nodes,
     read: Read,
     fractions: npt.NDArray[np.float64],
-    motions: Mapping[str, Mapping[str, Any]],
+    motions: Mapping[str, Mapping[str, Any]] | None = None,
+    regions: Mapping[str, ScannedSlice] | None = None,
 ) -> None:
     for scanned, phases in read:
-        slices.add_slice(nodes, scanned, phases, fractions, motions.get(scanned.name))
+        motion = (motions or {}).get(scanned.name)
+        region = (regions or {}).get(scanned.name)
+        slices.add_slice(nodes, scanned, phases, fractions, motion, region)
     slices.show_slices(nodes)
 
 

@@ -58,6 +58,7 @@ def add_slice(
     phases: Phases,
     fractions: npt.NDArray[np.float64],
     motion: Mapping[str, Any] | None,
+    region: ScannedSlice | None = None,
 ) -> Any:
     """Add a slice; `show_slices` makes it visible once the browser drives it.
 
@@ -65,6 +66,7 @@ def add_slice(
         phases: its frames as acquired.
         fractions: times of the browser; each shows the slice's nearest frame.
         motion: its record in `motion.json`, None before a fit.
+        region: the part of it that was fitted, to which views zoom; None is all.
     """
     transform = nodes.add(
         "vtkMRMLLinearTransformNode", Role.SLICE_MOTION, f"{scanned.name} motion", scanned.name
@@ -80,7 +82,9 @@ def add_slice(
     sequence = add_sequence(nodes, Role.SLICE_IMAGES, scanned.name, fractions, volume, scanned.name)
     for k, frame in enumerate(chosen):  # the sequence copied them: one image per frame is enough
         sequence.GetNthDataNode(k).SetAndObserveImageData(phases.images[frame])
-    put_json(sequence, RECORD, _record(scanned, motion))
+    record = _record(scanned, motion)
+    record["region"] = _plane_record(scanned if region is None else region)
+    put_json(sequence, RECORD, record)
     if motion is not None:
         put_json(transform, MOTION, motion["corrected_from_scanned_ras"])
     return sequence
@@ -92,8 +96,7 @@ def _record(scanned: ScannedSlice, motion: Mapping[str, Any] | None) -> dict[str
         "name": scanned.name,
         "view": scanned.view.value,
         "n_phases": scanned.n_phases,
-        "shape": list(scanned.shape[1:]),
-        "ras_from_ijk": scanned.ras_from_ijk.tolist(),
+        **_plane_record(scanned),
     }
     if motion is not None:
         record |= {
@@ -106,6 +109,10 @@ def _record(scanned: ScannedSlice, motion: Mapping[str, Any] | None) -> dict[str
             "outlier": motion.get("outlier", ""),
         }
     return record
+
+
+def _plane_record(scanned: ScannedSlice) -> dict[str, Any]:
+    return {"shape": list(scanned.shape[1:]), "ras_from_ijk": scanned.ras_from_ijk.tolist()}
 
 
 def _size(errors: Any) -> float | None:

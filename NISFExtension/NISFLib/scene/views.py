@@ -23,7 +23,8 @@ CAMERA_DIRECTION_RAS = np.array([-0.45, 0.85, 0.3])
 
 
 def show_slice(nodes: Nodes, name: str, view: str) -> None:
-    """Show a slice in a slice view, seen straight on and filling it; it follows the alignment.
+    """Show a slice in a slice view, seen straight on, its fitted part filling the view; it follows
+    the alignment.
 
     Raises:
         SceneError: if the scene has no such slice or view.
@@ -37,7 +38,7 @@ def show_slice(nodes: Nodes, name: str, view: str) -> None:
         composite.SetBackgroundVolumeID(volume.GetID())
     slice_node.SetAttribute(SHOWS, name)
     _aim(nodes, slice_node, name)
-    _fit_to_slice(slice_node, get_json(nodes.one(Role.SLICE_IMAGES, name), RECORD))
+    _fit_to_slice(slice_node, get_json(nodes.one(Role.SLICE_IMAGES, name), RECORD)["region"])
 
 
 def follow_slices(nodes: Nodes) -> None:
@@ -64,7 +65,7 @@ def _still_shows(nodes: Nodes, slice_node: Any, name: str) -> bool:
 
 def _aim(nodes: Nodes, slice_node: Any, name: str) -> None:
     """Put a view's plane onto a slice where it is now: columns run to the right, rows down."""
-    record = get_json(nodes.one(Role.SLICE_IMAGES, name), RECORD)
+    record = get_json(nodes.one(Role.SLICE_IMAGES, name), RECORD)["region"]
     ras_from_ijk = slice_pose(nodes, name) @ np.array(record["ras_from_ijk"])
     axes = ras_from_ijk[:3, :3] / np.linalg.norm(ras_from_ijk[:3, :3], axis=0)
     ras_from_view = np.eye(4)
@@ -91,7 +92,7 @@ def _set_plane(slice_node: Any, ras_from_view: npt.NDArray[np.float64]) -> None:
 
 
 def _fit_to_slice(slice_node: Any, record: Any) -> None:
-    """Zoom so that the whole slice fits into the view."""
+    """Zoom so that the whole region fits into the view."""
     A = np.array(record["ras_from_ijk"])
     rows, cols = record["shape"]
     width, height = np.linalg.norm(A[:3, :2], axis=0) * [cols, rows] * MARGIN
@@ -154,10 +155,10 @@ def _nodes_of_class(nodes: Nodes, class_name: str) -> list[Any]:
 
 
 def heart_centre_ras(nodes: Nodes) -> npt.NDArray[np.float64] | None:
-    """The mean of the slices' centres `(3,)`, None without slices."""
+    """The mean of the centres of the slices' fitted parts `(3,)`, None without slices."""
     centres = []
     for node in nodes.all(Role.SLICE_IMAGES):
-        record = get_json(node, RECORD)
+        record = get_json(node, RECORD)["region"]
         rows, cols = record["shape"]
         centre = centre_ras(np.array(record["ras_from_ijk"]), (rows, cols))
         centres.append(apply_affine(slice_pose(nodes, node.GetAttribute(SLICE)), centre))

@@ -35,7 +35,8 @@ def test_what_is_read_is_what_was_in_the_scene(
 ) -> None:
     sequences = [cine_node(scene, cine, unit) for cine in folders.full.slices]
     folder = write_cine_input(sequences, tmp_path / "eingabe ö")
-    study = read_study(folder)
+    views = {f"{n:03d}": cine.view for n, cine in enumerate(folders.full.slices, start=1)}
+    study = read_study(folder, views=views)
     found = {s.provenance.series: s for s in study.slices}
     assert len(found) == len(sequences)
     for number, cine in enumerate(folders.full.slices, start=1):
@@ -59,7 +60,7 @@ def test_our_own_slices_can_be_fitted_again(folders: Folders, tmp_path: Path) ->
     heart = HeartScene()
     heart.load_study(folders.study)
     study = read_study(write_cine_input(heart.nodes.all(Role.SLICE_IMAGES), tmp_path))
-    assert len(study.slices) == 6
+    assert sorted(s.view for s in study.slices) == sorted(c.view for c in folders.full.slices)
     assert any("RR interval unknown" in note for s in study.slices for note in s.provenance.notes)
 
 
@@ -72,6 +73,7 @@ def test_a_stack_in_one_sequence(scene: Any, tmp_path: Path) -> None:
         volume.SetSpacing(2, 2, 10)
         sequence.SetDataNodeAtValue(volume, str(k))
     folder = write_cine_input([sequence], tmp_path)
+    assert sequence.GetIndexUnit() == "s"  # MRML's default: phases counted as seconds are no times
     (entry,) = json.loads((folder / "manifest.json").read_text())["files"]
     assert "trigger_times_ms" not in entry
     study = read_study(folder)

@@ -1,5 +1,6 @@
 """Views: slices seen straight on, pictures that change with phase and alignment."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -17,16 +18,19 @@ from Testing.Harness.views import OffscreenSliceView, OffscreenThreeDView
 
 
 @pytest.fixture
-def view_nodes(scene: Any) -> Any:
-    """The nodes of Slicer's slice views and camera, without any rendering."""
+def view_nodes(scene: Any) -> Iterator[Any]:
+    """A scene with the nodes of Slicer's slice views and camera, without any rendering."""
+    made = [scene.AddNewNodeByClass("vtkMRMLCameraNode")]
     for name in ("Red", "Green", "Yellow"):
         node = scene.AddNewNodeByClass("vtkMRMLSliceNode", name)
         node.SetLayoutName(name)
         node.SetDimensions(400, 300, 1)
         composite = scene.AddNewNodeByClass("vtkMRMLSliceCompositeNode", name)
         composite.SetLayoutName(name)
-    scene.AddNewNodeByClass("vtkMRMLCameraNode")
-    return scene
+        made += [node, composite]
+    yield scene
+    for node in made:  # they are singletons, which a cleared scene keeps
+        scene.RemoveNode(node)
 
 
 def ras_from_view(heart: HeartScene, view: str) -> np.ndarray:
@@ -54,7 +58,7 @@ def test_a_view_looks_straight_at_its_slice_wherever_it_is(
 ) -> None:
     heart.show_slice("LA_4CH", "Green")
     heart.alignment = amount
-    cine = next(c for c in folders.full.slices if c.name == "LA_4CH")
+    cine = next(c for c in folders.fitted.study.slices if c.name == "LA_4CH")
     place = slice_pose(heart.nodes, "LA_4CH") @ cine.ras_from_ijk
     found = ras_from_view(heart, "Green")
     i, j = (place[:3, k] / np.linalg.norm(place[:3, k]) for k in (0, 1))
@@ -64,11 +68,11 @@ def test_a_view_looks_straight_at_its_slice_wherever_it_is(
     assert np.abs(found[:3, 3] - centre_ras(place, cine.shape)).max() < 1e-4
 
 
-def test_the_whole_slice_fits_into_the_view(
+def test_the_fitted_part_of_a_slice_fills_the_view(
     view_nodes: Any, heart: HeartScene, folders: Folders
 ) -> None:
     heart.show_slice("SA_01", "Red")
-    cine = folders.full.slices[1]
+    cine = folders.fitted.study.slices[1]
     width, height = np.array(cine.spacing_mm) * cine.shape[::-1]
     node = slice_view(heart.nodes, "Red")
     field = node.GetFieldOfView()
@@ -76,6 +80,15 @@ def test_the_whole_slice_fits_into_the_view(
     assert field[1] >= height
     assert min(field[0] / width, field[1] / height) < 1.1
     assert field[0] / 400 == pytest.approx(field[1] / 300)  # square pixels
+
+
+def test_before_a_fit_the_whole_slice_fills_the_view(view_nodes: Any, folders: Folders) -> None:
+    heart = HeartScene()
+    heart.load_study(folders.study)
+    heart.show_slice("SA_01", "Red")
+    cine = folders.full.slices[1]
+    height = cine.spacing_mm[1] * cine.shape[0]
+    assert slice_view(heart.nodes, "Red").GetFieldOfView()[1] == pytest.approx(height, rel=0.1)
 
 
 def test_a_view_that_the_user_turned_away_is_left_alone(view_nodes: Any, heart: HeartScene) -> None:
@@ -106,9 +119,20 @@ def test_no_such_slice_or_view(view_nodes: Any, heart: HeartScene, name: str, vi
         heart.show_slice(name, view)
 
 
-def test_pictures_of_real_views_change_with_phase_and_alignment(heart: HeartScene) -> None:
+@pytest.fixture
+def real_views(scene: Any) -> Iterator[tuple[OffscreenSliceView, OffscreenThreeDView]]:
+    """A slice view and a 3D view that render."""
+    views = OffscreenSliceView("Red", (160, 160)), OffscreenThreeDView("1", (160, 160))
+    yield views
+    for view in views:
+        view.close()
+
+
+def test_pictures_of_real_views_change_with_phase_and_alignment(
+    real_views: tuple[OffscreenSliceView, OffscreenThreeDView], heart: HeartScene
+) -> None:
     """The displayable managers of 3D Slicer draw what the nodes say."""
-    red, three_d = OffscreenSliceView("Red", (160, 160)), OffscreenThreeDView("1", (160, 160))
+    red, three_d = real_views
     heart.arrange_views()
     three_d.look(heart_centre(heart), [-0.4, 1, 0.3])
     first = red.picture(), three_d.picture()
