@@ -189,7 +189,7 @@ class Export:
         out: the folder to write.
         spacing_mm: voxel size of exported volumes.
         phases: all, or a list of ED, ES and phase indices, e.g. ED,ES,7.
-        formats: all, or a comma-separated list.
+        formats: a comma-separated list; all stands for every format but confidence.
         truth: truth of a simulated study, for the report.
         overwrite: replace an export that exists.
     """

@@ -94,6 +94,13 @@ class FittedStudy(Protocol):
         the fit does not tell."""
         ...
 
+    def label_confidence(
+        self, points_ras: Points, cycle_fraction: float
+    ) -> npt.NDArray[np.float32] | None:
+        """Probability `(n,)` of the most probable label at points `(n, 3)` of the fitted region;
+        None if the fit does not tell."""
+        ...
+
     @property
     def history(self) -> Sequence[HistoryStep]:
         """The steps of the fit, in order."""

@@ -31,14 +31,19 @@ class ExportFormat(str, Enum):
     """Volume-time curve and ventricular function as CSV and JSON."""
     REPORT = "report"
     """One-page HTML report."""
+    CONFIDENCE = "confidence"
+    """4D map of how sure every voxel's label is, in percent, `.nii.gz`; takes minutes."""
 
 
 ALL_FORMATS = tuple(ExportFormat)
+STANDARD_FORMATS = tuple(f for f in ExportFormat if f is not ExportFormat.CONFIDENCE)
+"""What "all" stands for: the map of confidence takes as long as everything else together."""
 VOLUME_FORMATS = (
     ExportFormat.NIFTI,
     ExportFormat.NRRD,
     ExportFormat.SEQUENCE,
     ExportFormat.SEGMENTATION,
+    ExportFormat.CONFIDENCE,
 )
 SURFACE_FORMATS = (ExportFormat.VTP, ExportFormat.STL)
 
@@ -57,7 +62,7 @@ class ExportSettings:
 
     spacing_mm: float = 1.5
     phases: str = "all"
-    formats: tuple[ExportFormat, ...] = ALL_FORMATS
+    formats: tuple[ExportFormat, ...] = STANDARD_FORMATS
     surface_spacing_mm: float = 2.0
     overwrite: bool = False
 
@@ -101,19 +106,22 @@ class ExportSettings:
 
 
 def parse_formats(text: str) -> tuple[ExportFormat, ...]:
-    """Read "all" or a comma-separated list of formats.
+    """Read a comma-separated list of formats; "all" stands for `STANDARD_FORMATS`.
 
     Raises:
         ConfigError: for an unknown format.
     """
     names = [name.strip().lower() for name in text.split(",") if name.strip()]
-    if names == ["all"]:
-        return ALL_FORMATS
     allowed = [f.value for f in ALL_FORMATS]
-    unknown = [name for name in names if name not in allowed]
+    unknown = [name for name in names if name not in (*allowed, "all")]
     if unknown or not names:
         raise ConfigError(f"formats: got {text!r}, allowed: all, {', '.join(allowed)}")
-    return tuple(dict.fromkeys(ExportFormat(name) for name in names))
+    wanted = [f for name in names for f in _formats_of(name)]
+    return tuple(dict.fromkeys(wanted))
+
+
+def _formats_of(name: str) -> tuple[ExportFormat, ...]:
+    return STANDARD_FORMATS if name == "all" else (ExportFormat(name),)
 
 
 def _phase_names(phases: str) -> list[str]:

@@ -34,8 +34,9 @@ from NISFCore.analysis.steps import Steps
 from NISFCore.analysis.surfaces import Surface
 from NISFCore.analysis.volumes import VentricularFunction, VolumeCurve, volume_curve
 from NISFCore.config import to_json_object
-from NISFCore.errors import OutputError
+from NISFCore.errors import ConfigError, OutputError
 from NISFCore.export import meshes, nifti_files, nrrd_files, slice_files, tables
+from NISFCore.export.confidence import confidence_percent
 from NISFCore.export.phase_stream import PhaseStream
 from NISFCore.export.profiles import profiles_json
 from NISFCore.export.report import ReportInputs, report_html
@@ -65,6 +66,7 @@ BYTES_PER_STORED_VOXEL = {
     ExportFormat.NRRD: 3,
     ExportFormat.SEQUENCE: 3,
     ExportFormat.SEGMENTATION: 1,
+    ExportFormat.CONFIDENCE: 1,
 }
 BYTES_PER_SURFACE = 2_500_000
 BYTES_OF_REPORT = 15_000_000
@@ -151,10 +153,15 @@ def export_result(
 
     Raises:
         OutputError: if `out` is not empty, cannot be written, or its disk is too full.
-        ConfigError: for phases that this heart does not have.
+        ConfigError: for phases that this heart does not have, or confidence that it cannot tell.
         Cancelled: if the job was asked to stop.
     """
     settings = settings or ExportSettings()
+    if settings.wants(ExportFormat.CONFIDENCE) and fitted.uncertainty is None:
+        raise ConfigError(
+            "formats: got confidence, but this fit's solver does not tell how sure it is; leave it "
+            "out, or fit with the default configuration"
+        )
     check_new_folder(out, settings.overwrite, MANIFEST_FILE)
     _check_free_space(out, estimate_export(fitted, settings))
     with new_folder(out, settings.overwrite, MANIFEST_FILE) as folder:
@@ -203,9 +210,10 @@ def _write_phases(job: _Job, curve: VolumeCurve, phases: Sequence[int]) -> None:
         renderer = GridRenderer(cycle, grid, tolerance, job.cancel)
         with ExitStack() as stack:
             streams = _open_streams(job, grid, t, stack)
+            confidence = _open_confidence(job, grid, t, stack)
             for position, index in enumerate(phases):
                 steps.tick()
-                _write_volumes(job, grid, index, renderer.phase(position), streams)
+                _write_volumes(job, grid, index, renderer.phase(position), streams, confidence)
     if settings.wants(*SURFACE_FORMATS):
         _write_surfaces(job, cycle, surface_grid, curve, phases)
 
@@ -216,12 +224,16 @@ def _write_volumes(
     index: int,
     phase: RenderedPhase,
     streams: Sequence[tuple[PhaseStream, PhaseStream]],
+    confidence: PhaseStream | None,
 ) -> None:
     intensity, labels = stored_intensity(phase), phase.labels
     for intensity_stream, label_stream in streams:
         intensity_stream.write(intensity)
         label_stream.write(labels)
     _write_phase(job, grid, index, intensity, labels)
+    if confidence is not None:
+        percent = confidence_percent(job.fitted, labels, grid, phase.cycle_fraction, job.cancel)
+        confidence.write(percent)
 
 
 def stored_intensity(phase: RenderedPhase) -> npt.NDArray[np.int16]:
@@ -253,6 +265,19 @@ def _open_streams(
         labels = nrrd_files.nrrd_sequence_stream(path, shape, A, t, np.uint8, *about)
         pairs.append((intensity, stack.enter_context(labels)))
     return pairs
+
+
+def _open_confidence(
+    job: _Job, grid: Grid, t: npt.NDArray[np.float64], stack: ExitStack
+) -> PhaseStream | None:
+    if not job.settings.wants(ExportFormat.CONFIDENCE):
+        return None
+    path = job.path("volumes/confidence.nii.gz", "confidence in percent", phases=len(t))
+    timing = (len(t), _mean_rr_s(job.fitted) / n_cycle_phases(job.fitted.study))
+    stream = nifti_files.nifti_stream(
+        path, grid.shape, grid.ras_from_ijk, *timing, np.uint8, "NISF confidence %"
+    )
+    return stack.enter_context(stream)
 
 
 def _write_phase(

@@ -258,7 +258,7 @@ def test_wrong_settings_of_a_fit(tmp_path: Path, values: Any, message: str) -> N
 def test_wrong_configuration_files(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"allowed: default, .*paper, or a JSON file"):
         workflows.training_config("papr")
-    with pytest.raises(ConfigError, match="allowed: default, paper, or a JSON file"):
+    with pytest.raises(ConfigError, match="allowed: default, paper, tuned-adam, or a JSON file"):
         workflows.fit_config(str(tmp_path))
     (tmp_path / "broken.json").write_bytes(b"{\xff")
     with pytest.raises(ConfigError, match=r"cannot read .*broken\.json"):
@@ -306,7 +306,7 @@ def test_the_demo_leaves_everything_and_its_figures(demo: Path) -> None:
     assert {"psnr_db", "ssim"} <= set(figures)
     volumes = {"edv_ml", "esv_ml", "ef_percent", "mass_g", "rv_edv_ml"}
     assert volumes <= set(figures["volumes"])
-    assert all(set(v) == {"estimate", "truth"} for v in figures["volumes"].values())
+    assert all(set(v) == {"estimate", "truth", "sd"} for v in figures["volumes"].values())
     assert figures["volumes"]["edv_ml"]["truth"] > 50
     assert {"read", "fit", "export", "evaluate"} <= set(figures["seconds"])
     assert load_result(demo / "result").seconds["fit"] == figures["seconds"]["fit"]

@@ -204,7 +204,17 @@ class Fitted:
     )
     seconds: Mapping[str, float] = dataclasses.field(default_factory=lambda: {"fit": 1.5})
     uncertainty: MotionUncertainty | None = None
+    confidence: float | None = None
     volume_covariance: npt.NDArray[np.float64] | None = None
+
+    def label_confidence(
+        self, points_ras: Points, cycle_fraction: float
+    ) -> npt.NDArray[np.float32] | None:
+        """The same everywhere."""
+        del cycle_fraction
+        if self.confidence is None:
+            return None
+        return np.full(len(points_ras), self.confidence, dtype=np.float32)
 
     def volume_covariance_ml2(
         self, cycle_fractions: Sequence[float]

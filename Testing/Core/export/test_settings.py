@@ -10,7 +10,13 @@ import pytest
 from NISFCore.analysis.volumes import VentricularFunction, VolumeCurve
 from NISFCore.config import from_json_object, to_json_object
 from NISFCore.errors import ConfigError
-from NISFCore.export.settings import ALL_FORMATS, ExportFormat, ExportSettings, parse_formats
+from NISFCore.export.settings import (
+    ALL_FORMATS,
+    STANDARD_FORMATS,
+    ExportFormat,
+    ExportSettings,
+    parse_formats,
+)
 from NISFCore.export.tables import FUNCTION_NAMES, function_csv, function_json, volumes_csv
 
 LV_ML = [90.0, 120.0, 80.0, 50.0, 70.0]
@@ -58,7 +64,8 @@ def test_spacing(spacing_mm: float) -> None:
 
 
 def test_formats() -> None:
-    assert parse_formats("all") == ALL_FORMATS
+    assert parse_formats("all") == STANDARD_FORMATS
+    assert set(parse_formats("all, confidence")) == set(ALL_FORMATS)
     assert parse_formats("nifti, STL,nifti") == (ExportFormat.NIFTI, ExportFormat.STL)
     for text in ("", "dicom", "nifti,dcm"):
         with pytest.raises(ConfigError, match="allowed: all, nifti"):

@@ -14,7 +14,7 @@ import pytest
 from NISFCore.analysis.rendering import render_phases, uniform_cycle_fractions
 from NISFCore.errors import Cancelled, ConfigError, OutputError
 from NISFCore.export import writer
-from NISFCore.export.settings import ExportFormat, ExportSettings
+from NISFCore.export.settings import STANDARD_FORMATS, ExportFormat, ExportSettings
 from NISFCore.export.writer import INTENSITY_UNIT, estimate_export, export_result
 from NISFCore.progress import CancelToken, ProgressEvent
 from Testing.Core.analysis.hearts import small_case
@@ -23,7 +23,7 @@ from Testing.Core.export.nifti import load_nifti
 COARSE = ExportSettings(
     spacing_mm=6.0,
     surface_spacing_mm=6.0,
-    formats=tuple(f for f in ExportFormat if f is not ExportFormat.REPORT),
+    formats=tuple(f for f in STANDARD_FORMATS if f is not ExportFormat.REPORT),
 )
 
 
