@@ -93,8 +93,7 @@ class NISFWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def enter(self) -> None:
         """The user comes to the module."""
         self._useParameterNode()
-        self.panel.heart.restore()
-        self.panel.show_scene()
+        self.panel.scene_restored()
 
     def exit(self) -> None:
         """The user goes to another module; what runs goes on."""

@@ -76,6 +76,7 @@ class Controller:
         self.table = StudyTable()
         self.rendered: RenderInfo | None = None
         self.n_cycle_phases = 0
+        self._written_to = ""
         self._status, self._is_error = WELCOME, False
 
     # State
@@ -143,10 +144,12 @@ class Controller:
         self._say("The scene was closed; the work was stopped." if was_busy else WELCOME)
 
     def scene_restored(self) -> None:
-        """A scene was read: show what it holds of ours."""
-        self._forget()
+        """Something was read into the scene: it may hold a heart of ours. What was read or fitted
+        here stays: a user may add other data at any time."""
+        if self.runner.is_busy:
+            return
         self.heart.restore()
-        if self.heart.has_result:
+        if self.heart.has_result and self._input is None and self._result is None:
             self._say("Restored from the scene. Read the study again to fit it anew.")
 
     def close(self) -> None:
@@ -180,10 +183,9 @@ class Controller:
 
         def then(outcome: JobOutcome) -> None:
             self.heart.load_study(study, progress=self._progress)
-            self._work.discard(self._study)
+            self._forget()
             self._input, self._study, self._read_from = chosen, study, identity
             self.table = StudyTable.from_inspection(outcome.result)
-            self.rendered = None
 
         self.runner.start([Step("Reading", nisf_command("inspect", *words), then)])
 
@@ -270,7 +272,8 @@ class Controller:
         self._sources.check_export(settings)
         if self._is_rendered(settings):
             self._write_files(settings)
-            self._say(self._exported_text(settings))
+            nothing = "The scene shows this already; choose a folder and files to write them."
+            self._say(self._written_text() or nothing)
             return
         if self._result is None or not (self._result / RESULT_FILE).is_file():
             raise NISFError(
@@ -303,11 +306,13 @@ class Controller:
 
     def _write_files(self, settings: Settings) -> None:
         self._sources.write(self.heart, settings, self._progress)
-
-    def _exported_text(self, settings: Settings) -> str:
         if settings.export_folder and (settings.formats or settings.bundle):
-            return f"Written to {settings.export_folder}."
-        return "The scene shows this already; choose a folder and files to write them."
+            self._written_to = settings.export_folder
+
+    def _written_text(self) -> str:
+        """Where files were just written; told once."""
+        folder, self._written_to = self._written_to, ""
+        return f"Written to {folder}." if folder else ""
 
     def _progress(self, stage: str, step: int, total: int) -> None:
         self.runner.report(stage, step, total)
@@ -327,7 +332,8 @@ class Controller:
         if heart.has_result:
             n_outliers = sum(s.is_outlier for s in heart.slices)
             outliers = f"; {n_outliers} slice(s) need a look" if n_outliers else ""
-            return f"Done: {heart.n_phases} phases in the scene{outliers}."
+            done = f"Done: {heart.n_phases} phases in the scene{outliers}."
+            return f"{done} {self._written_text()}".strip()
         n = sum(row.recognised for row in self.table.rows)
         return f"Read: {n} slices. Check the table, then fit."
 
@@ -335,6 +341,8 @@ class Controller:
         self._status, self._is_error = text, is_error
 
     def _forget(self) -> None:
+        self._work.discard(self._study)
+        self._work.discard(self._result)
         self._input = self._study = self._result = self.rendered = None
         self._read_from = None
         self.table = StudyTable()

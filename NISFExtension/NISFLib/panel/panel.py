@@ -59,6 +59,7 @@ class Panel:
         )
         self._gui_tag = self._parameter_tag = 0
         self._shown_table: object = None
+        self._source_shown: Source | None = None
         self._log_shown: tuple[int, str] = (0, "")
         self._timer = qt.QTimer()
         self._timer.setInterval(POLL_MS)
@@ -97,6 +98,10 @@ class Panel:
         self.render()
 
     def _parameters_changed(self, caller: Any = None, event: Any = None) -> None:
+        if self._source_shown is not self.parameters.source:
+            self._source_shown = self.parameters.source
+            if self._source_shown is Source.DATABASE:  # a large one takes a moment to look through
+                self._database.fill()
         self.render()
 
     def scene_closed(self) -> None:
@@ -106,14 +111,16 @@ class Panel:
         self.show_scene()
 
     def scene_restored(self) -> None:
-        """A scene was read."""
+        """A scene was read, or the user comes to the module: show what is there."""
         self.controller.scene_restored()
-        self.show_scene()
+        if not self._is_busy():
+            self.show_scene()
 
     def show_scene(self) -> None:
         """Show everything anew: on entering the module, and when the heart came or went."""
         self.list_sequences()
-        self._database.fill()
+        if self._settings().source is Source.DATABASE:
+            self._database.fill()
         self._heart_view.fill()
         self._shown_table = None
         self.render()

@@ -3,10 +3,16 @@
 import time
 from pathlib import Path
 
+import pytest
+
+from NISFCore.views import View
+from NISFLib.choices import Quality
 from Testing.Core.teacher_files import ENDLESS_FIT, write_json
 from Testing.Extension.panel.conftest import COARSE_MM, Driver, Files
 
-CANCEL_SECONDS = 1.0
+BUSY_MACHINE_SECONDS = 10.0
+"""A worker that ignored its cancellation would run for hours; what kills it waits 0.7 seconds, and
+on a quiet machine a cancel is over within one, which a test on a busy one cannot measure."""
 
 
 def test_from_click_to_labels(driver: Driver, files: Files, tmp_path: Path) -> None:
@@ -31,7 +37,7 @@ def test_from_click_to_labels(driver: Driver, files: Files, tmp_path: Path) -> N
     began = time.monotonic()
     ui.cancelButton.click()
     driver.wait()
-    assert time.monotonic() - began < CANCEL_SECONDS
+    assert time.monotonic() - began < BUSY_MACHINE_SECONDS
     assert driver.status == "Cancelled."
     assert not Path(f"/proc/{worker}").exists()
     assert not heart.has_result and ui.fitButton.enabled
@@ -73,4 +79,31 @@ def test_from_click_to_labels(driver: Driver, files: Files, tmp_path: Path) -> N
     assert any(name.endswith(".seg.nrrd") for name in written)
     assert any(name.endswith(".seq.mrb") for name in written)
     assert any(".nii" in name for name in written)
+    assert heart.segmentation.GetSegmentation().GetNumberOfSegments() == 3
+
+
+@pytest.mark.slow
+@pytest.mark.real_study
+def test_a_real_study_from_click_to_saved_scene(
+    driver: Driver, real_study_folder: Path, tmp_path: Path
+) -> None:
+    """With the bundled prior; the scene is saved, closed and read again, the browser intact."""
+    heart, ui = driver.heart, driver.ui
+    driver.set(quality=Quality.PREVIEW)
+    driver.read(real_study_folder / "dicom.zip")
+    assert heart.has_study, driver.status
+    views = {driver.panel.controller.table.rows[k].view for k in range(ui.studyTable.rowCount)}
+    assert views >= {View.SA, View.LA_2CH, View.LA_4CH}
+    driver.fit()
+    assert heart.has_result, driver.status
+    n_phases, names = heart.n_phases, [s.name for s in heart.slices]
+    bundle = str(tmp_path / "real ä.mrb")
+    scene = driver.slicer.mrmlScene
+    assert scene.WriteToMRB(bundle)
+    scene.Clear(0)
+    assert not heart.has_result
+    assert scene.ReadFromMRB(bundle, False)
+    assert heart.n_phases == n_phases and [s.name for s in heart.slices] == names
+    ui.phaseSlider.value = float(n_phases)
+    assert heart.phase == heart.browser.GetSelectedItemNumber() == n_phases - 1
     assert heart.segmentation.GetSegmentation().GetNumberOfSegments() == 3
