@@ -116,6 +116,8 @@ def add_segmentation(
 
 def _style_segmentation(display: Any) -> None:
     display.SetVisibility2DFill(False)
+    # myocardium and blood pool share a wall: without its back faces one of the two is left there
+    display.SetBackfaceCulling(True)
     display.SetSliceIntersectionThickness(LINE_WIDTH)
     display.SetPreferredDisplayRepresentationName3D(_surface_name())
     display.SetPreferredDisplayRepresentationName2D(_surface_name())

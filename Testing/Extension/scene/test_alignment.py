@@ -80,5 +80,6 @@ def test_slices_know_their_motion(heart: HeartScene, folders: Folders) -> None:
     assert [s.name for s in heart.slices] == [cine.name for cine in folders.full.slices]
     for found, cine in zip(heart.slices, folders.full.slices, strict=True):
         assert (found.view, found.n_phases) == (cine.view, cine.n_phases)
-        assert found.distance_mm == pytest.approx(np.linalg.norm(found.translation_mm))
+        shift_mm = np.array(found.translation_mm)
+        assert found.distance_mm == pytest.approx(np.linalg.norm(shift_mm))
         assert not found.is_outlier
