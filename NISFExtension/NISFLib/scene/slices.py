@@ -24,6 +24,8 @@ from NISFLib.scene.nodes import RECORD, SLICE, Nodes, Role, get_json, put_json, 
 MOTION, ALIGNMENT = "NISF.corrected_from_scanned", "NISF.alignment"
 WINDOW_PERCENTILES = (1.0, 99.5)
 PLANE_OPACITY = 0.95
+OUTLIER_COLOR, OUTLIER_LINE_WIDTH = (1.0, 0.55, 0.0), 4
+"""Of the frame around the plane of a slice whose motion stands out."""
 
 
 @dataclass(frozen=True)
@@ -136,9 +138,9 @@ def _scene_slice(record: Mapping[str, Any]) -> SceneSlice:
 
 def show_slices(nodes: Nodes) -> None:
     """Let the browser drive all slices, and give each its transform, window and plane."""
-    sequences = nodes.all(Role.SLICE_IMAGES)
+    sequences, found = nodes.all(Role.SLICE_IMAGES), scene_slices(nodes)
     drive(nodes, *sequences)
-    shown = _shown_planes(scene_slices(nodes))
+    shown, outliers = _shown_planes(found), {s.name for s in found if s.is_outlier}
     for sequence in sequences:
         name = sequence.GetAttribute(SLICE)
         volume, transform = (
@@ -151,6 +153,7 @@ def show_slices(nodes: Nodes) -> None:
         plane = _add_plane(nodes, name, get_json(sequence, RECORD))
         plane.SetAndObserveTransformNodeID(transform.GetID())
         plane.GetDisplayNode().SetVisibility(name in shown)
+        plane.GetDisplayNode().SetEdgeVisibility(name in outliers)  # a frame around the plane
     connect_textures(nodes)
 
 
@@ -185,6 +188,8 @@ def _add_plane(nodes: Nodes, name: str, record: Mapping[str, Any]) -> Any:
     display.SetVisibility2D(False)
     display.SetInterpolateTexture(True)
     display.SetOpacity(PLANE_OPACITY)
+    display.SetEdgeColor(*OUTLIER_COLOR)
+    display.SetLineWidth(OUTLIER_LINE_WIDTH)
     return plane
 
 

@@ -68,6 +68,8 @@ def test_standard_errors_are_shown_where_they_are_known(folders: Folders, tmp_pa
     assert (known.uncertainty_mm, known.uncertainty_deg) == pytest.approx((0.5, 1.5))
     assert heart.slices[0].uncertainty_mm is None
     assert heart.slices[2].is_outlier
+    framed = [p.GetDisplayNode().GetEdgeVisibility() for p in heart.nodes.all(Role.SLICE_PLANE)]
+    assert framed == [k == 2 for k in range(6)]
     assert column(heart.motion_table, "outlier")[2] == "moved 30 mm"
     assert column(heart.motion_table, "± shift (mm)")[1] == 0.5
 
