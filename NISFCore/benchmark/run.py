@@ -6,7 +6,7 @@ killed continues.
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -32,6 +32,7 @@ from NISFCore.benchmark.store import Arrays, PartStore, code_hash, plain, text_h
 from NISFCore.benchmark.subjects import simulate
 from NISFCore.benchmark.tables import all_tables
 from NISFCore.config import to_json_object
+from NISFCore.errors import Cancelled
 from NISFCore.files import check_new_folder, write_bytes_atomically, write_text_atomically
 from NISFCore.fitting.config import DEFAULT, FitConfig
 from NISFCore.fitting.fit import fit_study
@@ -177,7 +178,28 @@ def run_benchmark(
     bench = Bench(plan, prior, config, cancel)
     write_text_atomically(out / PLAN_FILE, json.dumps(to_json_object(plan), indent=1))
     store = PartStore(out / "parts", bench.key())
-    began, tasks = monotonic(), list(bench.tasks())
+    tasks = list(bench.tasks())
+    try:
+        run_missing(tasks, store, progress, cancel)
+    except Cancelled as error:
+        n_done = sum(store.load(task.name) is not None for task in tasks)
+        raise Cancelled(
+            f"cancelled by the user; {n_done} of {len(tasks)} parts are finished: "
+            "run it again to go on"
+        ) from error
+    return write_results(out, plan, bench, store)
+
+
+def run_missing(
+    tasks: Sequence[Task], store: PartStore, progress: ProgressReporter, cancel: CancelToken
+) -> None:
+    """Compute the parts that the store does not have.
+
+    Raises:
+        Cancelled: within a part, as soon as that looks; the part is then not stored.
+    """
+    began = monotonic()
+    progress.report(ProgressEvent(STAGE, 0, len(tasks), 0.0))
     for k, task in enumerate(tasks, start=1):
         cancel.check()
         if store.load(task.name) is None:
@@ -185,7 +207,6 @@ def run_benchmark(
             values, arrays = task.work()
             store.save(task.name, {"part": values, "part_seconds": monotonic() - started}, arrays)
         progress.report(ProgressEvent(STAGE, k, len(tasks), monotonic() - began))
-    return write_results(out, plan, bench, store)
 
 
 def write_results(out: Path, plan: BenchmarkPlan, bench: Bench, store: PartStore) -> dict[str, Any]:
