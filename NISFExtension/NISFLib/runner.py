@@ -14,6 +14,10 @@ from NISFCore.progress import ProgressEvent
 from NISFLib.job import Job, JobOutcome, JobState, WorkerCommand
 
 N_LOG_LINES = 500
+YIELD_SECONDS = 0.001
+"""Lets the threads that read the worker's output run, also where an application's event loop holds
+the interpreter in between."""
+
 StartJob = Callable[[WorkerCommand], Job]
 
 
@@ -105,6 +109,7 @@ class Runner:
         job = self._job
         if job is None or self._is_following_up:
             return None
+        time.sleep(YIELD_SECONDS)
         for event in job.poll():
             self._note(event)
         return None if job.outcome is None else self._step_ended(job.outcome)
