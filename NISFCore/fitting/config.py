@@ -38,9 +38,12 @@ class GaussNewtonConfig:
     Attributes:
         voxels: voxels of each step; its length is the largest number of steps.
         first_damping, damping_factor, last_damping: relative to the normal matrix's diagonal.
-        settled_after: from this step on, earlier steps are remembered, the slice motions' prior is
-            learned, and the fit may end.
-        memory: how much a step's normal equations count one step later.
+        n_tries, try_steps: so many fits with different voxels begin; the best goes on alone.
+        tempered_steps, first_share: what the images say counts fully only from this step on, and
+            at first by this share: large features are settled before details pull at them.
+        memory: share of the steps so far whose normal equations are remembered: few while the
+            estimate still moves, many when it has settled.
+        settled_after: from this step on the slice motions' prior is learned and the fit may end.
         tolerance: a step is small if it moves the unknowns by less than this share of their
             standard errors (root mean square).
         huber: residuals beyond this many RMS count linearly.
@@ -52,8 +55,12 @@ class GaussNewtonConfig:
     first_damping: float = 1.0
     damping_factor: float = 0.3
     last_damping: float = 1e-3
+    n_tries: int = 2
+    try_steps: int = 30
+    tempered_steps: int = 40
+    first_share: float = 0.03
     settled_after: int = 10
-    memory: float = 0.9
+    memory: float = 0.2
     tolerance: float = 0.08
     huber: float = 1.5
     effective_voxels: float = 4000.0
@@ -63,6 +70,8 @@ class GaussNewtonConfig:
     def __post_init__(self) -> None:
         if not self.voxels or min(self.voxels) < 1:
             raise ConfigError(f"GaussNewtonConfig.voxels: got {self.voxels}, need steps of >= 1")
+        if self.n_tries < 1:
+            raise ConfigError(f"GaussNewtonConfig.n_tries: got {self.n_tries}, at least 1")
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from NISFCore.data.study import MIN_FRAME_PIXELS, CineSlice, CineStudy
 from NISFCore.errors import StudyError
 from NISFCore.fitting.adam import solve_adam
 from NISFCore.fitting.config import DEFAULT, AdamConfig, FitConfig
-from NISFCore.fitting.gauss_newton import solve_gauss_newton
+from NISFCore.fitting.gauss_newton import n_steps_at_most, solve_gauss_newton
 from NISFCore.fitting.problem import (
     VOXELS_PER_PART,
     Estimate,
@@ -176,7 +176,7 @@ def _adam(config: FitConfig) -> AdamConfig:
 
 def _recorder(config: FitConfig, progress: ProgressReporter, cancel: CancelToken) -> Recorder:
     if config.gauss_newton is not None:
-        return Recorder("fit", len(config.gauss_newton.voxels), progress, cancel)
+        return Recorder("fit", n_steps_at_most(config.gauss_newton), progress, cancel)
     return Recorder("fit", _adam(config).n_steps, progress, cancel)
 
 

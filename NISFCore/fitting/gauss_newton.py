@@ -4,11 +4,14 @@ It ends when its steps have become small against the estimate's own uncertainty.
 it returns the Laplace approximation of the posterior: the inverse of the last normal matrix.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from NISFCore.fitting.config import GaussNewtonConfig
 from NISFCore.fitting.jacobian import GLOBAL, PER_SLICE, joined, linearise
+from NISFCore.fitting.misfit import misfit
 from NISFCore.fitting.motion_prior import learned_precision, prior_precision
 from NISFCore.fitting.normal_equations import FadingMemory, NormalEquations, normal_equations
 from NISFCore.fitting.problem import (
@@ -30,17 +33,25 @@ def solve_gauss_newton(
 ) -> tuple[Estimate, Posterior]:
     """Solve for latent, global pose, slice motion and scales from intensities.
 
+    The misfit has several minima. Tries with different voxels end in different ones now and then;
+    after `config.try_steps` the one that explains the images best goes on alone.
+
     Raises:
         Cancelled: between two parts of a step.
     """
-    solver = _Solver(problem, config, seed, recorder)
-    n_small = 0
-    for n_voxels in config.voxels:
-        size = solver.step(n_voxels)
-        n_small = n_small + 1 if size < config.tolerance else 0
-        if n_small == N_SMALL_STEPS:
-            break
-    return solver.estimate, solver.posterior
+    first, rest = config.voxels[: config.try_steps], config.voxels[config.try_steps :]
+    tries = [_Solver(problem, config, seed + k, recorder) for k in range(config.n_tries)]
+    for solver in tries:
+        solver.run(first)
+    best = min(tries, key=lambda solver: solver.misfit) if len(tries) > 1 else tries[0]
+    best.run(rest)
+    return best.estimate, best.posterior
+
+
+def n_steps_at_most(config: GaussNewtonConfig) -> int:
+    """Steps of all tries and of the one that goes on."""
+    n = len(config.voxels)
+    return n + (config.n_tries - 1) * min(n, config.try_steps)
 
 
 class _Solver:
@@ -60,7 +71,7 @@ class _Solver:
         self.precision = precision.to(problem.device)
         self.memory, self.damping = FadingMemory(), config.first_damping
         self.information = torch.zeros_like(self.precision)
-        self.n_steps = 0
+        self.n_steps = self.n_small = 0
 
     @property
     def estimate(self) -> Estimate:
@@ -71,12 +82,24 @@ class _Solver:
         covariance = torch.linalg.inv(self.information + self.precision)
         return Posterior(covariance, self.A.double())
 
-    def step(self, n_voxels: int) -> float:
+    @property
+    def misfit(self) -> float:
+        return misfit(self.problem, self.estimate, self.config.psf)
+
+    def run(self, voxels: Sequence[int]) -> None:
+        """Take steps until all are done or several in a row were small."""
+        for n_voxels in voxels:
+            if self.n_small == N_SMALL_STEPS:
+                return
+            size = self._step(n_voxels)
+            self.n_small = self.n_small + 1 if size < self.config.tolerance else 0
+
+    def _step(self, n_voxels: int) -> float:
         """Take one step; its size against the uncertainty, infinite before the fit has settled."""
         config, theta = self.config, unknowns(self.u, self.poses)
         settled = self.n_steps >= config.settled_after
         new, mse = self._linearised(theta, n_voxels)
-        average = self.memory.add(new, config.memory if settled else 0.0)
+        average = self.memory.add(new, 1.0 - 1.0 / max(1.0, config.memory * self.n_steps))
         self.information = average.H
         if settled:
             self.precision = learned_precision(
@@ -91,6 +114,13 @@ class _Solver:
         size = float((step @ (average.H + self.precision) @ step / len(step)).sqrt())
         return size if settled else float("inf")
 
+    @property
+    def _share(self) -> float:
+        """Of what the images say, how much counts at this step."""
+        config = self.config
+        grown = (self.n_steps + 1) / max(1, config.tempered_steps)
+        return max(config.first_share, min(1.0, grown))
+
     def _linearised(self, theta: Tensor, n_voxels: int) -> tuple[NormalEquations, float]:
         """The normal equations of fresh voxels, and their mean squared residual."""
         batch = self.problem.table.sample(n_voxels, self.generator)
@@ -101,7 +131,9 @@ class _Solver:
                 linearise(self.problem, estimate, self.A, part, self.config.psf, self.generator)
             )
         linear = joined(parts)
-        equations = normal_equations(linear, theta, self.config.huber, self.config.effective_voxels)
+        equations = normal_equations(
+            linear, theta, self.config.huber, self._share * self.config.effective_voxels
+        )
         return equations, float(linear.residual.square().mean())
 
 

@@ -8,23 +8,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 
 from NISFCore.data.study import CineStudy
 from NISFCore.fitting.config import GaussNewtonConfig
 from NISFCore.fitting.gauss_newton import solve_gauss_newton
-from NISFCore.fitting.problem import VOXELS_PER_PART, Estimate, FitProblem, Recorder
+from NISFCore.fitting.misfit import misfit
+from NISFCore.fitting.problem import FitProblem, Recorder
 from NISFCore.geometry.frame import CanonicalFrame
 from NISFCore.geometry.rigid import rigid, rotation_from_rotvec
 from NISFCore.geometry.spaces import Affine
-from NISFCore.model.forward_model import predict
-from NISFCore.model.losses import noise_loss
-from NISFCore.model.psf import PsfConfig
 from NISFCore.progress import CancelToken, SilentProgress
 from NISFCore.views import View
 
 START_VOXELS = (1024,) * 8
-N_SCORED_VOXELS = 8192
 
 TURN_DEG = 35.0
 """About the LV axis, where no 4-chamber view shows where the RV is."""
@@ -95,19 +91,7 @@ def _moved(
 
 def _score(problem: FitProblem, config: GaussNewtonConfig, seed: int, cancel: CancelToken) -> float:
     """Negative logarithm of the likelihood per voxel after a few steps, in decibels."""
-    short = replace(config, voxels=START_VOXELS, settled_after=len(START_VOXELS))
+    short = replace(config, n_tries=1, voxels=START_VOXELS, settled_after=len(START_VOXELS))
     recorder = Recorder("starts", len(START_VOXELS), SilentProgress(), cancel)
     estimate, _ = solve_gauss_newton(problem, short, seed, recorder)
-    return _misfit(problem, estimate, config.psf, seed)
-
-
-def _misfit(problem: FitProblem, estimate: Estimate, psf: PsfConfig, seed: int) -> float:
-    generator = torch.Generator(problem.device).manual_seed(seed)
-    table, losses = problem.table, []
-    for part in table.sample(N_SCORED_VOXELS, generator).split(VOXELS_PER_PART):
-        with torch.inference_mode():
-            p = predict(
-                problem.prior.decoder, part, table.slices, estimate.latent, estimate.poses, psf
-            )
-            losses.append(float(noise_loss(p.intensity, part.intensity, p.noise_sd)))
-    return float(np.mean(losses))
+    return misfit(problem, estimate, config.psf)

@@ -32,7 +32,7 @@ from Testing.Core.teacher_files import (
     write_study,
 )
 
-QUICK = FitConfig(GaussNewtonConfig(voxels=(512,) * 3))
+QUICK = FitConfig(GaussNewtonConfig(voxels=(512,) * 3, n_tries=1))
 NCC_FIGURES = {"intersection_ncc_before", "intersection_ncc_after"}
 
 

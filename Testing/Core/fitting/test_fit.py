@@ -21,7 +21,7 @@ from NISFCore.views import View
 from Testing.Core.fitting.results import made_result
 from Testing.Core.fitting.teacher import Teacher, teacher_prior, teacher_study
 
-FAST = FitConfig(GaussNewtonConfig(voxels=(512,) * 3))
+FAST = FitConfig(GaussNewtonConfig(voxels=(512,) * 3, n_tries=1))
 FAST_PAPER = FitConfig(gauss_newton=None, adam=AdamConfig(n_steps=4, n_voxels=300))
 BOTH = pytest.mark.parametrize("config", [FAST, FAST_PAPER], ids=["default", "paper"])
 
@@ -138,7 +138,7 @@ def test_a_cancel_is_seen_within_a_step(study: CineStudy, config: FitConfig) -> 
 @pytest.mark.parametrize(
     "config",
     [
-        FitConfig(GaussNewtonConfig(voxels=(3_000_000,))),
+        FitConfig(GaussNewtonConfig(voxels=(3_000_000,), n_tries=1)),
         FitConfig(gauss_newton=None, adam=AdamConfig(n_steps=1, n_voxels=3_000_000)),
     ],
     ids=["default", "paper"],
