@@ -3,9 +3,12 @@
 import re
 from dataclasses import dataclass
 from enum import Enum
+from typing import TYPE_CHECKING
 
-from NISFCore.analysis.volumes import VolumeCurve
 from NISFCore.errors import ConfigError
+
+if TYPE_CHECKING:  # the command line reads these settings before it loads anything large
+    from NISFCore.analysis.volumes import VolumeCurve
 
 ALLOWED_SPACING_MM = (0.3, 10.0)
 
@@ -85,7 +88,7 @@ class ExportSettings:
         names = _phase_names(self.phases)
         return n_phases if "ALL" in names else min(n_phases, len(names))
 
-    def phase_indices(self, curve: VolumeCurve) -> tuple[int, ...]:
+    def phase_indices(self, curve: "VolumeCurve") -> tuple[int, ...]:
         """The phases to export, in order of time, each once.
 
         Raises:

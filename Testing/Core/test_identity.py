@@ -4,6 +4,7 @@ A DICOM study with a name, an ID and dates in its headers and in the names of it
 goes through every command; then every word and every byte that came out is searched.
 """
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,7 +24,8 @@ from Testing.Core.generators.dicom_writer import (
 )
 from Testing.Core.teacher_files import QUICK_FIT, write_json, write_prior
 
-SECRETS = [*PATIENT_NAME.split("^"), PATIENT_ID, "4711", BIRTH_DATE, STUDY_DATE, "2024-02-29"]
+SECRETS = [*PATIENT_NAME.split("^"), PATIENT_ID, BIRTH_DATE, STUDY_DATE, "2024-02-29"]
+NUMBER_OF_THE_ID = re.compile(rb"(?<![\d.])4711(?!\d)")  # but not inside 0.3471193
 INNER_FOLDER = "Mustermann_Erika_SECRET-4711/20240229_MR/born 19610812"
 
 LONG_AXIS = ["LA_2CH", "LA_3CH", "LA_4CH"]  # few slices: a short report
@@ -33,7 +35,8 @@ Text = pytest.CaptureFixture[str]
 
 
 def found_in(data: bytes) -> list[str]:
-    return [secret for secret in SECRETS if secret.lower().encode() in data.lower()]
+    found = [secret for secret in SECRETS if secret.lower().encode() in data.lower()]
+    return found + (["4711"] if NUMBER_OF_THE_ID.search(data) else [])
 
 
 def leaks(folder: Path) -> dict[str, list[str]]:

@@ -66,8 +66,16 @@ def extension_on_path() -> None:
 
 
 def clear_scene() -> None:
-    """Empty the scene as File > Close Scene does: singletons stay."""
-    headless_slicer().mrmlScene.Clear(0)
+    """Empty the scene as File > Close Scene does: singletons stay, but slice views look along an
+    axis again. One that an earlier test turned would be saved as "Reformat", which is no preset
+    and makes MRML complain when it reads it."""
+    scene = headless_slicer().mrmlScene
+    scene.Clear(0)
+    views = scene.GetNodesByClass("vtkMRMLSliceNode")
+    for index in range(views.GetNumberOfItems()):
+        view = views.GetItemAsObject(index)
+        if view.HasSliceOrientationPreset("Axial"):
+            view.SetOrientation("Axial")
 
 
 @contextmanager
