@@ -11,14 +11,11 @@ import numpy as np
 
 from NISFCore.analysis.evaluation import evaluate
 from NISFCore.benchmark.coverage import KINDS, VOLUME_FIGURES, z_scores
-from NISFCore.benchmark.subjects import at_level
+from NISFCore.benchmark.subjects import at_level, subject_parameters
 from NISFCore.errors import ConfigError
 from NISFCore.fitting.config import DEFAULT, FitConfig
 from NISFCore.fitting.fit import fit_study
 from NISFCore.model.prior import Calibration, Prior
-from NISFCore.phantom.cohort import subject_seed
-from NISFCore.phantom.population import sample_heart
-from NISFCore.phantom.protocol import sample_protocol
 from NISFCore.phantom.scanner import SimulatedStudy, simulate_study
 from NISFCore.progress import CancelToken, ProgressEvent, ProgressReporter, SilentProgress
 
@@ -93,9 +90,6 @@ def _z_scores(
 
 
 def _simulated(number: int, settings: CalibrationSettings, cancel: CancelToken) -> SimulatedStudy:
-    heart, protocol, study = np.random.SeedSequence([settings.seed, number]).spawn(3)
-    sampled = sample_protocol(np.random.default_rng(protocol), "clinical")
-    sampled = replace(sampled, n_phases=N_PHASES)
+    heart, protocol, seed = subject_parameters(settings.seed, N_PHASES, number)
     level_mm = LEVELS_MM[number % len(LEVELS_MM)]
-    parameters = sample_heart(np.random.default_rng(heart))
-    return simulate_study(parameters, at_level(sampled, level_mm), subject_seed(study), cancel)
+    return simulate_study(heart, at_level(protocol, level_mm), seed, cancel)

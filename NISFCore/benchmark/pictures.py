@@ -15,21 +15,11 @@ from skimage.measure import find_contours
 from NISFCore.benchmark.figures import Part, Parts
 from NISFCore.benchmark.store import Arrays
 from NISFCore.benchmark.tables import LABELS
+from NISFCore.export.figures import AFTER_COLOUR, BEFORE_COLOUR, CHART_STYLE, INK, MUTED
 from NISFCore.labels import FOREGROUND, LABEL_INFO, Label
 
 DPI = 130
-INK, MUTED = "#1c2024", "#60646c"
-BEFORE, AFTER = "#e5484d", "#30a46c"
 SOLVERS = {"paper": "#e5484d", "tuned Adam": "#f5a623", "ours": "#30a46c"}
-STYLE: dict[Any, Any] = {
-    "font.size": 9.0,
-    "axes.edgecolor": MUTED,
-    "axes.labelcolor": INK,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-}
 
 
 def all_pictures(parts: Parts, arrays: dict[str, Arrays]) -> dict[str, bytes]:
@@ -51,7 +41,7 @@ def all_pictures(parts: Parts, arrays: dict[str, Arrays]) -> dict[str, bytes]:
 
 def convergence(speed: Sequence[Part]) -> bytes:
     """Figure 2a: Dice and PSNR over the seconds of optimisation, each solver, each subject."""
-    with rc_context(STYLE):
+    with rc_context(CHART_STYLE):
         figure = Figure(figsize=(9.0, 3.6), layout="constrained")
         axes = figure.subplots(1, 2)
         for ax, key, name in zip(axes, ("dice", "psnr_db"), ("Dice, 3D+t", "PSNR dB"), strict=True):
@@ -71,12 +61,15 @@ def convergence(speed: Sequence[Part]) -> bytes:
 
 def slice_errors(alignment: Mapping[float, Sequence[Part]]) -> bytes:
     """Table 2 as distributions over slices: error before and after, by misalignment."""
-    with rc_context(STYLE):
+    with rc_context(CHART_STYLE):
         figure = Figure(figsize=(9.0, 3.4), layout="constrained")
         names = (("distance_mm", "slice error mm"), ("angle_deg", "slice error °"))
         for ax, (key, name) in zip(figure.subplots(1, 2), names, strict=True):
             for k, found in enumerate(alignment[level] for level in sorted(alignment)):
-                for shift, when, colour in ((-0.17, "before", BEFORE), (0.17, "after", AFTER)):
+                for shift, when, colour in (
+                    (-0.17, "before", BEFORE_COLOUR),
+                    (0.17, "after", AFTER_COLOUR),
+                ):
                     values = [v for part in found for v in part[when][key]]
                     _box(ax, values, k + shift, colour)
             _name_ticks(ax, [f"{level:g} mm" for level in sorted(alignment)])
@@ -87,11 +80,14 @@ def slice_errors(alignment: Mapping[float, Sequence[Part]]) -> bytes:
 
 def dice_boxes(accuracy: Sequence[Part]) -> bytes:
     """Dense Dice of every subject, without and with the common motion counted."""
-    with rc_context(STYLE):
+    with rc_context(CHART_STYLE):
         figure = Figure(figsize=(5.0, 3.4), layout="constrained")
         ax = figure.subplots()
         for k, label in enumerate(LABELS):
-            for shift, key, colour in ((-0.17, "dice", AFTER), (0.17, "dice_anchored", MUTED)):
+            for shift, key, colour in (
+                (-0.17, "dice", AFTER_COLOUR),
+                (0.17, "dice_anchored", MUTED),
+            ):
                 _box(ax, [part["dense"][key][label] for part in accuracy], k + shift, colour)
         _name_ticks(ax, [label.replace("_", " ") for label in LABELS])
         ax.set(ylabel="Dice, 3D+t", xlabel="green: common motion removed, grey: scanner space")
@@ -101,7 +97,7 @@ def dice_boxes(accuracy: Sequence[Part]) -> bytes:
 def profiles(arrays: Arrays) -> bytes:
     """Figure 4: intensities of two slices along their common line over the cycle."""
     names = sorted({key.split("/")[0] for key in arrays})
-    with rc_context(STYLE):
+    with rc_context(CHART_STYLE):
         figure = Figure(figsize=(9.0, 2.3 * len(names)), layout="constrained")
         grid = figure.subplots(len(names), 4, squeeze=False)
         for row, name in zip(grid, names, strict=True):
@@ -119,7 +115,7 @@ def held_out_views(arrays: Arrays) -> bytes:
     """Appendix B, Figures 8 and 9: images and labels of views that the fit did not see."""
     cases = sorted({key.split("/")[0] for key in arrays})
     panels = (("image", "labels"), ("predicted", "predicted_labels"))
-    with rc_context(STYLE):
+    with rc_context(CHART_STYLE):
         figure = Figure(figsize=(6.0, 3.0 * len(cases)), layout="constrained")
         for row, case in zip(figure.subplots(len(cases), 2, squeeze=False), cases, strict=True):
             for ax, (image, labels) in zip(row, panels, strict=True):
@@ -132,7 +128,7 @@ def held_out_views(arrays: Arrays) -> bytes:
 def psf_views(arrays: Arrays) -> bytes:
     """Appendix C, Figure 11: a long-axis reconstruction with each point-spread function."""
     names = ["image", *sorted(key for key in arrays if key.endswith("/plane"))]
-    with rc_context(STYLE):
+    with rc_context(CHART_STYLE):
         figure = Figure(figsize=(2.6 * len(names), 2.9), layout="constrained")
         for ax, name in zip(figure.subplots(1, len(names)), names, strict=True):
             ax.imshow(arrays[name], cmap="gray")

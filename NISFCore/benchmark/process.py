@@ -28,7 +28,7 @@ def process_seconds(
         Cancelled: at once; the process is ended.
     """
     cancel = cancel or CancelToken()
-    heart, protocol, seed = subject_parameters(plan, 1)
+    heart, protocol, seed = subject_parameters(plan.seed, plan.n_phases, 1)
     study_protocol = replace(
         at_level(protocol, ACCURACY_LEVEL_MM), n_sa_slices=N_SA_SLICES, n_phases=N_PHASES
     )

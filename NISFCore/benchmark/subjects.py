@@ -34,14 +34,14 @@ def at_level(protocol: AcquisitionProtocol, level_mm: float) -> AcquisitionProto
 
 
 def subject_parameters(
-    plan: BenchmarkPlan, number: int
+    seed: int, n_phases: int, number: int
 ) -> tuple[HeartParameters, AcquisitionProtocol, int]:
-    """Heart, clinical protocol and seed of subject `number` (from 1)."""
-    heart, protocol, study = np.random.SeedSequence([plan.seed, number]).spawn(3)
+    """Heart, clinical protocol and seed of subject `number` (from 1) of a cohort."""
+    heart, protocol, study = np.random.SeedSequence([seed, number]).spawn(3)
     sampled = sample_protocol(np.random.default_rng(protocol), "clinical")
     return (
         sample_heart(np.random.default_rng(heart)),
-        replace(sampled, n_phases=plan.n_phases),
+        replace(sampled, n_phases=n_phases),
         subject_seed(study),
     )
 
@@ -50,5 +50,5 @@ def simulate(
     plan: BenchmarkPlan, number: int, level_mm: float, cancel: CancelToken | None = None
 ) -> SimulatedStudy:
     """Subject `number` at a level of misalignment, with its noise-free frames."""
-    heart, protocol, seed = subject_parameters(plan, number)
+    heart, protocol, seed = subject_parameters(plan.seed, plan.n_phases, number)
     return simulate_study(heart, at_level(protocol, level_mm), seed, cancel, keeps_noise_free=True)

@@ -21,7 +21,7 @@ from NISFCore.analysis.volumes import VentricularFunction, VolumeCurve
 from NISFCore.export import figures
 from NISFCore.export.figures import Picture
 from NISFCore.export.report_page import PAGE
-from NISFCore.export.tables import FUNCTION_NAMES
+from NISFCore.function_names import FUNCTION_NAMES
 from NISFCore.geometry.rigid import about_centre
 from NISFCore.labels import LABEL_INFO
 from NISFCore.progress import CancelToken, ProgressReporter

@@ -7,19 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from NISFCore.analysis.volumes import VentricularFunction, VolumeCurve
-
-FUNCTION_NAMES = {
-    "edv_ml": ("LV end-diastolic volume", "ml"),
-    "esv_ml": ("LV end-systolic volume", "ml"),
-    "sv_ml": ("LV stroke volume", "ml"),
-    "ef_percent": ("LV ejection fraction", "%"),
-    "mass_g": ("LV mass at end-diastole", "g"),
-    "rv_edv_ml": ("RV end-diastolic volume", "ml"),
-    "rv_esv_ml": ("RV end-systolic volume", "ml"),
-    "rv_sv_ml": ("RV stroke volume", "ml"),
-    "rv_ef_percent": ("RV ejection fraction", "%"),
-}
-"""Figure → (name, unit)."""
+from NISFCore.function_names import FUNCTION_NAMES
 
 
 def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:

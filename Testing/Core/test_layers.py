@@ -9,7 +9,17 @@ import pytest
 
 from Testing.Core.source_tree import PACKAGE, SourceFile, imported_modules, source_files
 
-VOCABULARY = ("", "_version", "config", "errors", "files", "labels", "progress", "views")
+VOCABULARY = (
+    "",
+    "_version",
+    "config",
+    "errors",
+    "files",
+    "function_names",
+    "labels",
+    "progress",
+    "views",
+)
 LAYERS: tuple[tuple[str, ...], ...] = (
     VOCABULARY,
     ("geometry",),

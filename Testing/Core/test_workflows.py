@@ -17,10 +17,11 @@ from NISFCore.export.settings import ExportFormat, ExportSettings
 from NISFCore.fitting.config import DEFAULT, PAPER, FitConfig, GaussNewtonConfig
 from NISFCore.fitting.result import FitResult
 from NISFCore.fitting.storage import load_result
-from NISFCore.progress import CancelToken, ProgressEvent
+from NISFCore.progress import CancelToken
 from NISFCore.training import config as training_configs
 from NISFCore.views import CARDIAC_VIEWS, LONG_AXIS_VIEWS, View
 from NISFCore.workflows import StudyInput
+from Testing.Core.events import Keep
 from Testing.Core.fitting.teacher import teacher_prior, teacher_study
 from Testing.Core.teacher_files import (
     QUICK_FIT,
@@ -34,14 +35,6 @@ from Testing.Core.teacher_files import (
 
 QUICK = FitConfig(GaussNewtonConfig(voxels=(512,) * 3, n_tries=1))
 NCC_FIGURES = {"intersection_ncc_before", "intersection_ncc_after"}
-
-
-class Keep:
-    def __init__(self) -> None:
-        self.events: list[ProgressEvent] = []
-
-    def report(self, event: ProgressEvent) -> None:
-        self.events.append(event)
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ from typing import Any
 
 import vtk
 
+from NISFCore.function_names import FUNCTION_NAMES
 from NISFCore.labels import FOREGROUND, LABEL_INFO, Label
 from NISFLib.scene.folders import ResultFolder
 from NISFLib.scene.nodes import Nodes, Role, get_json, modified_once, put_json
@@ -13,19 +14,6 @@ from NISFLib.scene.slices import SceneSlice
 CYCLE_COLUMN, MARK_COLUMN, MARK_VOLUME = "cycle (%)", "mark", "volume (ml)"
 FIGURES, FIGURE_ERRORS = "NISF.figures", "NISF.figure_errors"
 ERROR_COLUMN = "± standard error"
-FIGURE_NAMES = {
-    "edv_ml": ("LV end-diastolic volume", "ml"),
-    "esv_ml": ("LV end-systolic volume", "ml"),
-    "sv_ml": ("LV stroke volume", "ml"),
-    "ef_percent": ("LV ejection fraction", "%"),
-    "mass_g": ("LV mass at end-diastole", "g"),
-    "rv_edv_ml": ("RV end-diastolic volume", "ml"),
-    "rv_esv_ml": ("RV end-systolic volume", "ml"),
-    "rv_sv_ml": ("RV stroke volume", "ml"),
-    "rv_ef_percent": ("RV ejection fraction", "%"),
-}
-"""Figure → (name, unit), as `NISFCore.export.tables` has them: a test compares the two."""
-
 Columns = Mapping[str, Sequence[float] | Sequence[str]]
 
 
@@ -82,15 +70,15 @@ def add_mark_table(nodes: Nodes, result: ResultFolder) -> Any:
 def add_function_table(nodes: Nodes, result: ResultFolder) -> Any:
     """EDV, ESV, SV, EF and mass, one row each."""
     table = nodes.add("vtkMRMLTableNode", Role.FUNCTION_TABLE, "NISF ventricular function")
-    keys = [key for key in FIGURE_NAMES if key in result.figures]
+    keys = [key for key in FUNCTION_NAMES if key in result.figures]
     errors = [result.figure_errors.get(key) for key in keys]
     columns: dict[str, Sequence[float] | Sequence[str]] = {
-        "figure": [FIGURE_NAMES[key][0] for key in keys],
+        "figure": [FUNCTION_NAMES[key][0] for key in keys],
         "value": [round(result.figures[key], 1) for key in keys],
     }
     if any(error is not None for error in errors):
         columns[ERROR_COLUMN] = _rounded(errors, 1)
-    columns["unit"] = [FIGURE_NAMES[key][1] for key in keys]
+    columns["unit"] = [FUNCTION_NAMES[key][1] for key in keys]
     fill_table(table, columns)
     put_json(table, FIGURES, dict(result.figures))
     put_json(table, FIGURE_ERRORS, dict(result.figure_errors))

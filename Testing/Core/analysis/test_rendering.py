@@ -26,8 +26,9 @@ from NISFCore.geometry.field import FieldSamples, HeartBox
 from NISFCore.geometry.grids import Grid, box_grid
 from NISFCore.geometry.planes import pixel_centres_ras
 from NISFCore.geometry.spaces import Points, apply_affine, invert_affine
-from NISFCore.progress import CancelToken, ProgressEvent
+from NISFCore.progress import CancelToken
 from Testing.Core.analysis.hearts import OBLIQUE, EllipsoidHeart, plane_ras_from_ijk
+from Testing.Core.events import Keep
 
 LATTICE_AND_SLAB_BYTES = 45e6
 """Of a lattice of 51 x 51 x 51 points while it is sampled, or of half a million voxels."""
@@ -82,14 +83,6 @@ class Ball:
         p = 1 / (1 + np.exp(-np.clip(2 * depth, -20, 20)))
         probabilities = np.stack([1 - p, p, 0 * p, 0 * p], axis=1)
         return FieldSamples(p.astype(np.float32), probabilities.astype(np.float32))
-
-
-class Events:
-    def __init__(self) -> None:
-        self.events: list[ProgressEvent] = []
-
-    def report(self, event: ProgressEvent) -> None:
-        self.events.append(event)
 
 
 @pytest.mark.parametrize("render", [render_grid, render_dense])
@@ -204,7 +197,7 @@ def test_chunks_are_bounded_and_change_nothing() -> None:
 
 
 def test_phases_are_streamed_with_progress_and_cancel() -> None:
-    heart, events, cancel = CountingHeart(), Events(), CancelToken()
+    heart, events, cancel = CountingHeart(), Keep(), CancelToken()
     phases = render_phases(
         heart, heart.box.grid(20.0), uniform_cycle_fractions(4), events, cancel, stage="x"
     )

@@ -21,6 +21,7 @@ from NISFCore.fitting.config import FitConfig
 from NISFCore.fitting.storage import load_result
 from NISFCore.progress import CancelToken, ProgressEvent
 from NISFCore.views import View
+from Testing.Core.events import Keep
 from Testing.Core.teacher_files import (
     ENDLESS_FIT,
     QUICK_FIT,
@@ -35,14 +36,6 @@ NAMES = ("Adler Anna", "Bär Bruno", "Cäsar Carla")
 PATIENCE_SECONDS = 120.0
 VIEWS = (View.LA_2CH, View.LA_4CH)
 """Few slices: quick fits."""
-
-
-class Keep:
-    def __init__(self) -> None:
-        self.events: list[ProgressEvent] = []
-
-    def report(self, event: ProgressEvent) -> None:
-        self.events.append(event)
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,8 @@ from NISFCore.benchmark.calibration import CalibrationSettings, calibrated, cali
 from NISFCore.benchmark.coverage import coverage
 from NISFCore.errors import Cancelled, ConfigError
 from NISFCore.model.prior import Calibration, Prior
-from NISFCore.progress import CancelToken, ProgressEvent
+from NISFCore.progress import CancelToken
+from Testing.Core.events import Keep
 from Testing.Core.fitting.results import random_prior
 
 SPREAD = {"rotation": 0.5, "translation": 2.0, "volume": 3.0}
@@ -31,16 +32,11 @@ def test_calibrated_intervals_hold_the_truth_as_often_as_they_say(sd: float) -> 
 
 def test_factors_are_written_into_the_prior(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(calibration, "_z_scores", drawn)
-    events: list[ProgressEvent] = []
-
-    class Keep:
-        def report(self, event: ProgressEvent) -> None:
-            events.append(event)
-
+    keep = Keep()
     before = random_prior()
-    after = calibrated(before, CalibrationSettings(n_subjects=8), Keep())
+    after = calibrated(before, CalibrationSettings(n_subjects=8), keep)
     assert vars(after.info.calibration) == pytest.approx(SPREAD, rel=0.08)
-    assert [e.step for e in events] == list(range(1, 9))
+    assert [e.step for e in keep.events] == list(range(1, 9))
     assert after.decoder is before.decoder
     again = calibrated(after, CalibrationSettings(n_subjects=8))
     assert again.info.calibration == after.info.calibration

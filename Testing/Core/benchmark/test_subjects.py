@@ -28,7 +28,9 @@ def coarse(seed: object, name: str) -> AcquisitionProtocol:
 
 def measured_level(number: int, level_mm: float) -> tuple[float, float]:
     """Misalignment in mm and degrees of motions drawn on the planned slices, without imaging."""
-    heart_parameters, protocol, seed = subjects.subject_parameters(QUICK, number)
+    heart_parameters, protocol, seed = subjects.subject_parameters(
+        QUICK.seed, QUICK.n_phases, number
+    )
     protocol = replace(subjects.at_level(protocol, level_mm), pixel_mm=5.0)
     rng, heart = np.random.default_rng(seed), BeatingHeart(heart_parameters)
     ras_from_heart = heart.ras_from_heart((-55.0, 40.0, 0.0))
@@ -80,10 +82,12 @@ def noise_of(simulated: SimulatedStudy) -> np.ndarray:
 
 
 def test_subjects_are_different_hearts() -> None:
-    (a, _, seed_a), (b, _, seed_b) = (subjects.subject_parameters(QUICK, k) for k in (1, 2))
+    (a, _, seed_a), (b, _, seed_b) = (
+        subjects.subject_parameters(QUICK.seed, QUICK.n_phases, k) for k in (1, 2)
+    )
     assert a != b
     assert seed_a != seed_b
-    assert subjects.subject_parameters(FULL, 1)[0] == a
+    assert subjects.subject_parameters(FULL.seed, FULL.n_phases, 1)[0] == a
 
 
 def test_plans_are_sensible() -> None:

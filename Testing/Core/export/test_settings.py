@@ -17,7 +17,8 @@ from NISFCore.export.settings import (
     ExportSettings,
     parse_formats,
 )
-from NISFCore.export.tables import FUNCTION_NAMES, function_csv, function_json, volumes_csv
+from NISFCore.export.tables import function_csv, function_json, volumes_csv
+from NISFCore.function_names import FUNCTION_NAMES
 
 LV_ML = [90.0, 120.0, 80.0, 50.0, 70.0]
 

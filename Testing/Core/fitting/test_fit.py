@@ -2,7 +2,6 @@
 
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -16,8 +15,9 @@ from NISFCore.fitting.fit import fit_study
 from NISFCore.fitting.problem import fitted_parameters
 from NISFCore.fitting.result import FittedParameters
 from NISFCore.geometry.rigid import rigid_about
-from NISFCore.progress import CancelToken, ProgressEvent
+from NISFCore.progress import CancelToken
 from NISFCore.views import View
+from Testing.Core.events import Keep
 from Testing.Core.fitting.results import made_result
 from Testing.Core.fitting.teacher import Teacher, teacher_prior, teacher_study
 
@@ -40,19 +40,6 @@ def study(teacher: Teacher) -> CineStudy:
 def few_voxels_for_the_psnr(monkeypatch: pytest.MonkeyPatch) -> None:
     """The figure at the end of a fit costs more than these small fits."""
     monkeypatch.setattr("NISFCore.fitting.fit.N_PSNR_VOXELS", 5000)
-
-
-class Keep:
-    """Keeps the events of a job, and does something at each."""
-
-    def __init__(self, action: Callable[[ProgressEvent], None] | None = None) -> None:
-        self.events: list[ProgressEvent] = []
-        self._action = action
-
-    def report(self, event: ProgressEvent) -> None:
-        self.events.append(event)
-        if self._action is not None:
-            self._action(event)
 
 
 def assert_same(a: FittedParameters, b: FittedParameters) -> None:

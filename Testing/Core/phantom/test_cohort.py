@@ -11,6 +11,7 @@ from NISFCore.errors import Cancelled, ConfigError, OutputError
 from NISFCore.phantom import PhantomTruth, cohort, protocol
 from NISFCore.phantom.cohort import CohortSettings, StudyFormat, simulate_cohort, simulate_subject
 from NISFCore.progress import CancelToken, ProgressEvent
+from Testing.Core.events import Keep
 
 
 @pytest.fixture(autouse=True)
@@ -19,19 +20,11 @@ def coarse_cohort(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(protocol.PRESETS, "cohort", coarse)
 
 
-class Recorder:
-    def __init__(self) -> None:
-        self.events: list[ProgressEvent] = []
-
-    def report(self, event: ProgressEvent) -> None:
-        self.events.append(event)
-
-
 SETTINGS = CohortSettings(2, seed=9, preset="cohort", format=StudyFormat.NIFTI)
 
 
 def test_subjects_hold_images_and_truth(tmp_path: Path) -> None:
-    recorder = Recorder()
+    recorder = Keep()
     folders = simulate_cohort(tmp_path, SETTINGS, recorder)
     assert [f.name for f in folders] == ["subject_0001", "subject_0002"]
     assert [(e.step, e.total) for e in recorder.events] == [(1, 2), (2, 2)]

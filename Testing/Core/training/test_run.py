@@ -2,7 +2,6 @@
 
 import csv
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from NISFCore.progress import CancelToken, ProgressEvent
 from NISFCore.training import run
 from NISFCore.training.config import TrainingConfig
 from NISFCore.training.run import TrainingFiles, train_prior
+from Testing.Core.events import Keep
 from Testing.Core.training.cohorts import CONFIG, write_cohort
 
 STATISTICS = ("psnr_db", "dice_lv_blood_pool", "dice_lv_myocardium", "dice_rv_blood_pool")
@@ -33,16 +33,6 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
     return tmp_path / "new folder" / "prior ä.safetensors"
-
-
-class Keep:
-    def __init__(self, action: Callable[[ProgressEvent], None] = lambda _: None) -> None:
-        self.events: list[ProgressEvent] = []
-        self._action = action
-
-    def report(self, event: ProgressEvent) -> None:
-        self.events.append(event)
-        self._action(event)
 
 
 def log_steps(out: Path) -> list[int]:

@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from NISFCore.export.tables import FUNCTION_NAMES
 from NISFCore.labels import Label
 from NISFCore.views import View
 from NISFLib.scene import HeartScene, SceneError
 from NISFLib.scene.nodes import Role
 from NISFLib.scene.slices import SceneSlice
-from NISFLib.scene.tables import FIGURE_NAMES, motion_columns
+from NISFLib.scene.tables import motion_columns
 from Testing.Extension.scene.folders import Folders
 from Testing.Extension.scene.reading import column, column_names
 
@@ -31,10 +30,6 @@ def series_of(chart: Any) -> dict[str, Any]:
     count = chart.GetNumberOfPlotSeriesNodes()
     found = [chart.GetNthPlotSeriesNode(k) for k in range(count)]
     return {series.GetName(): series for series in found}
-
-
-def test_names_of_figures_are_those_of_the_export() -> None:
-    assert FIGURE_NAMES == FUNCTION_NAMES
 
 
 def test_the_function_table_holds_the_exports_figures(heart: HeartScene, folders: Folders) -> None:
