@@ -96,15 +96,8 @@ def load_nifti(path: Path, is_single_plane: bool = False) -> NiftiImage:
     Raises:
         StudyError: if the file is damaged, empty or has a shape that is no cine.
     """
-    try:
-        # Not memory-mapped: a study must not keep its files open.
-        image = nib.Nifti1Image.from_filename(path, mmap=False)
-        data = np.asarray(image.dataobj)
-    except NIFTI_ERRORS as error:
-        reason = str(error).replace(str(path.parent), "").strip()
-        raise StudyError(f"{path.name}: not a readable NIfTI file ({reason})") from error
+    image, data = open_nifti(path)
     affine = np.asarray(image.affine, dtype=np.float64)
-    _check_affine(path.name, affine)
     data, axes = _four_axes(path.name, data, _slice_step_is_large(affine), is_single_plane)
     affine = _permuted(affine, axes)
     return NiftiImage(
@@ -116,7 +109,25 @@ def load_nifti(path: Path, is_single_plane: bool = False) -> NiftiImage:
     )
 
 
-def _check_affine(name: str, affine: Affine) -> None:
+def open_nifti(path: Path) -> tuple[nib.Nifti1Image, npt.NDArray[np.generic]]:
+    """The file and its data as stored, `[i, j, k, ...]`; its affine can be inverted.
+
+    Raises:
+        StudyError: if the file is damaged.
+    """
+    try:
+        # Not memory-mapped: a study must not keep its files open.
+        image = nib.Nifti1Image.from_filename(path, mmap=False)
+        data = np.asarray(image.dataobj)
+    except NIFTI_ERRORS as error:
+        reason = str(error).replace(str(path.parent), "").strip()
+        raise StudyError(f"{path.name}: not a readable NIfTI file ({reason})") from error
+    check_affine(path.name, np.asarray(image.affine, dtype=np.float64))
+    return image, data
+
+
+def check_affine(name: str, affine: Affine) -> None:
+    """Raise a StudyError if voxels cannot be placed by `affine`, or hardly."""
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
     if not np.isfinite(affine).all() or (lengths == 0).any():
         raise StudyError(f"{name}: its affine is singular or not finite; it cannot be placed")
