@@ -7,12 +7,19 @@ never kept, shown or written.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from NISFCore.data.assembly import FoundSlice, assemble_study, unit_normal_affine
-from NISFCore.data.dicom_files import DicomHeader, SkippedFiles, open_source, read_headers
+from NISFCore.data.dicom_files import (
+    DicomHeader,
+    FileSource,
+    SkippedFiles,
+    open_source,
+    read_headers,
+)
 from NISFCore.data.dicom_frames import FrameError, FrameRecord, frame_records
 from NISFCore.data.dicom_grouping import (
     MIN_CINE_PHASES,
@@ -25,6 +32,7 @@ from NISFCore.data.dicom_identity import pseudonym, redacted, select_examination
 from NISFCore.data.dicom_pixels import Image, PixelReader
 from NISFCore.data.dicom_timing import NotCineError, phase_timing
 from NISFCore.data.study import CineSlice, CineStudy, Provenance
+from NISFCore.data.view_hints import described_view
 from NISFCore.errors import StudyError
 from NISFCore.views import View
 
@@ -47,23 +55,64 @@ def read_dicom(
         AmbiguousInputError: if there are several subjects or frames of reference.
         StudyError: if nothing usable is found; the message says what was found instead.
     """
+    with open_source(path) as source:
+        return read_source(source, path, views=views, select=select).study
+
+
+@dataclass(frozen=True)
+class DicomStudy:
+    """A study, and for every used slice, by name, the image that each of its phases came from."""
+
+    study: CineStudy
+    records: Mapping[str, tuple[FrameRecord, ...]]
+
+
+def read_source(
+    source: FileSource,
+    path: Path,
+    *,
+    views: Mapping[str, View] | None = None,
+    select: str | None = None,
+    subject: str | None = None,
+) -> DicomStudy:
+    """`read_dicom` of a source that is open already.
+
+    Args:
+        path: where the source lies; only its name is used.
+        subject: the study's pseudonym; by default from the input's name.
+
+    Raises:
+        AmbiguousInputError, StudyError: as `read_dicom`.
+    """
     skipped = SkippedFiles()
     report: Counter[str] = Counter()
-    with open_source(path) as source:
-        records = _all_records(read_headers(source, skipped), report)
-        if not records:
-            raise StudyError(_nothing_read(path, skipped, report))
-        candidates = [r for r in records if r.not_cine is None]
-        chosen = select_examination(candidates, records, select)
-        unique, n_duplicates = without_exact_duplicates(chosen)
-        found, messages = _found_slices(unique, PixelReader(source), skipped)
+    records = _all_records(read_headers(source, skipped), report)
+    if not records:
+        raise StudyError(_nothing_read(subject or path.name, skipped, report))
+    candidates = [r for r in records if r.not_cine is None]
+    chosen = select_examination(candidates, records, select)
+    unique, n_duplicates = without_exact_duplicates(chosen)
+    found, messages = _found_slices(unique, PixelReader(source), skipped)
     warnings = [*skipped.messages(), *_counted(report), *_not_cine_messages(records), *messages]
     if n_duplicates:
         warnings.append(f"{n_duplicates} exact duplicate(s) of images dropped")
     if not found:
         raise StudyError("no cine series was found. " + "; ".join(warnings))
-    subject = pseudonym(path, records)
-    return assemble_study(found, subject=subject, views=views, warnings=warnings)
+    study = assemble_study(
+        [f for f, _ in found],
+        subject=pseudonym(path, records) if subject is None else subject,
+        views=views,
+        warnings=warnings,
+    )
+    return DicomStudy(study, _records_by_name(study, found))
+
+
+def _records_by_name(
+    study: CineStudy, found: Sequence[tuple[FoundSlice, tuple[FrameRecord, ...]]]
+) -> dict[str, tuple[FrameRecord, ...]]:
+    # Assembly renames and reorders the slices; their frames stay the same arrays.
+    by_frames = {id(f.item.frames): records for f, records in found}
+    return {s.name: by_frames[id(s.frames)] for s in study.slices}
 
 
 def _all_records(headers: Sequence[DicomHeader], report: Counter[str]) -> list[FrameRecord]:
@@ -87,15 +136,16 @@ def _not_cine_messages(records: Sequence[FrameRecord]) -> list[str]:
     return [f"series {name}: {n} image(s) left out, {why}" for (name, why), n in series.items()]
 
 
-def _nothing_read(path: Path, skipped: SkippedFiles, report: Counter[str]) -> str:
+def _nothing_read(name: str, skipped: SkippedFiles, report: Counter[str]) -> str:
     details = "; ".join([*skipped.messages(), *_counted(report)]) or "the input is empty"
-    return f"{path.name}: no usable DICOM MR image was found. {details}"
+    return f"{name}: no usable DICOM MR image was found. {details}"
 
 
 def _found_slices(
     records: Sequence[FrameRecord], pixels: PixelReader, skipped: SkippedFiles
-) -> tuple[list[FoundSlice], list[str]]:
-    """One slice for every plane that was filmed, in order of acquisition, and messages."""
+) -> tuple[list[tuple[FoundSlice, tuple[FrameRecord, ...]]], list[str]]:
+    """One slice for every plane that was filmed, in order of acquisition, with the images of its
+    phases, and messages."""
     messages: list[str] = []
     kept: list[Acquisition] = []
     for plane in group_by_plane(records):
@@ -106,11 +156,13 @@ def _found_slices(
     found = []
     for acquisition in sorted(kept, key=lambda a: a.order):
         try:
-            item = _slice_of(acquisition, pixels, skipped)
+            item, phases = _slice_of(acquisition, pixels, skipped)
         except (NotCineError, StudyError) as error:
             messages.append(f"series {acquisition.first.series} left out: {error}")
             continue
-        found.append(FoundSlice(item, acquisition.first.description))
+        folder = PurePosixPath(acquisition.first.file).parent.name
+        description = described_view(acquisition.first.description, folder)
+        found.append((FoundSlice(item, description), phases))
     return found, _summarised(messages)
 
 
@@ -158,7 +210,10 @@ def _same_images(a: Sequence[Image | None], b: Sequence[Image | None]) -> bool:
     )
 
 
-def _slice_of(acquisition: Acquisition, pixels: PixelReader, skipped: SkippedFiles) -> CineSlice:
+def _slice_of(
+    acquisition: Acquisition, pixels: PixelReader, skipped: SkippedFiles
+) -> tuple[CineSlice, tuple[FrameRecord, ...]]:
+    """The slice and the image of each of its phases."""
     images = {id(r): pixels.read(r) for r in acquisition.records}
     readable = [r for r in acquisition.records if images[id(r)] is not None]
     skipped.damaged.extend(r.file for r in acquisition.records if images[id(r)] is None)
@@ -171,7 +226,7 @@ def _slice_of(acquisition: Acquisition, pixels: PixelReader, skipped: SkippedFil
     n_lost = len(acquisition.records) - len(readable)
     if n_lost:
         notes = (*notes, f"{n_lost} damaged image(s) are missing from its phases")
-    return CineSlice(
+    item = CineSlice(
         name=f"series {first.series}",
         view=View.OTHER,
         frames=np.stack([images[id(r)] for r in timing.records]),  # type: ignore[misc]
@@ -181,6 +236,7 @@ def _slice_of(acquisition: Acquisition, pixels: PixelReader, skipped: SkippedFil
         rr_interval_ms=timing.rr_interval_ms,
         provenance=Provenance(_folder_of(first), first.series, notes),
     )
+    return item, timing.records
 
 
 def _folder_of(record: FrameRecord) -> str:

@@ -98,15 +98,19 @@ def _is_inner_zip(path: Path) -> bool:
 
 
 class ZipSource:
-    """All files of a zip, read in memory one at a time."""
+    """All files of a zip, read in memory one at a time.
 
-    def __init__(self, path: Path) -> None:
+    `shown` is what messages call it, where its own name tells who the subject is.
+    """
+
+    def __init__(self, path: Path, shown: str | None = None) -> None:
+        name = shown or path.name
         try:
             self._zip = zipfile.ZipFile(path)
         except zipfile.BadZipFile as error:
-            raise StudyError(f"{path.name}: not a readable zip file; copy it again") from error
+            raise StudyError(f"{name}: not a readable zip file; copy it again") from error
         self._entries = {e.filename: e for e in self._zip.infolist() if not e.is_dir()}
-        _check_zip(path.name, list(self._entries.values()))
+        _check_zip(name, list(self._entries.values()))
 
     def names(self) -> list[str]:
         return sorted(self._entries)

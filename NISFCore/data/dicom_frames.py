@@ -39,6 +39,7 @@ _NOT_CINE_NAMES = {
     "tagging": _word("tag(ging)?|tagged|spamm|cspamm"),
     "late enhancement": _word("lge|psir|late.?enhancement|de.?mri"),
     "perfusion": _word("perfusion|perf|first.?pass"),
+    "drawn over by the scanner's evaluation": _word("inline.?vf"),
     "a parameter map": _word("(sh)?molli|t1.?map(ping)?|t2.?map(ping)?|t2.?star"),
 }
 

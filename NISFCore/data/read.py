@@ -8,6 +8,8 @@ from NISFCore.data.nifti import read_nifti
 from NISFCore.data.nifti_images import is_nifti
 from NISFCore.data.nifti_manifest import MANIFEST_NAME
 from NISFCore.data.study import CineStudy
+from NISFCore.data.sunnybrook import is_sunnybrook_study, read_sunnybrook
+from NISFCore.data.ukb_zips import is_ukb_study, read_ukb
 from NISFCore.errors import AmbiguousInputError, StudyError
 from NISFCore.views import View
 
@@ -16,6 +18,9 @@ def read_study(
     path: Path, *, views: Mapping[str, View] | None = None, select: str | None = None
 ) -> CineStudy:
     """Read a study: a folder, zip or file of DICOM, or a folder or file of NIfTI.
+
+    UK Biobank's pairs of zips and the Sunnybrook contours are recognised by their names; see
+    docs/cohorts.md.
 
     Args:
         path: the input.
@@ -29,6 +34,10 @@ def read_study(
     path = Path(path)
     if not path.exists():
         raise StudyError(f"there is no {path}; give a folder, a zip or a file that exists")
+    if is_ukb_study(path):
+        return read_ukb(path, views=views, select=select)
+    if is_sunnybrook_study(path):
+        return read_sunnybrook(path, views=views, select=select)
     if _is_nifti_study(path):
         return read_nifti(path, views=views)
     if path.is_dir() and not any(path.iterdir()):

@@ -30,3 +30,14 @@ _PATTERNS: tuple[tuple[re.Pattern[str], View], ...] = (
 def view_hint(name: str) -> View | None:
     """The view that a name suggests, `View.OTHER` for one that cannot be used, None if silent."""
     return next((view for pattern, view in _PATTERNS if pattern.search(name)), None)
+
+
+_VIEW_FOLDER = re.compile(r"^(?:sax|[24]ch)_\d+$", re.IGNORECASE)
+"""Folders of the Data Science Bowl 2015: sax_5, 2ch_21, 4ch_33."""
+
+
+def described_view(description: str, folder: str) -> str:
+    """The text that hints the view of a series: its description, or where that is silent the name
+    of its folder, if folders are named after views."""
+    is_silent = view_hint(description) is None
+    return folder if is_silent and _VIEW_FOLDER.match(folder) else description

@@ -4,28 +4,21 @@ from collections.abc import Callable
 from pathlib import Path
 
 from NISFCore.data.canonical import canonical_frame_of
+from NISFCore.data.cohort_layouts import STUDY_SUBFOLDERS, CohortSubject, find_cohort
 from NISFCore.data.read import read_study
 from NISFCore.data.study import CineStudy
 from NISFCore.errors import CohortError, StudyError
 from NISFCore.model.config import HeartRegion
 from NISFCore.model.voxels import VoxelTable, voxel_table
 
-STUDY_SUBFOLDERS = ("images", "dicom")
-"""Where the study of a subject folder lies; the subject folder itself if there is neither."""
-
 
 def study_folders(cohort: Path) -> list[Path]:
-    """The study folder of every subject, in name order.
+    """What `read_study` is given for every subject, in the order of `find_cohort`.
 
     Raises:
         CohortError: if there is no subject.
     """
-    if not cohort.is_dir():
-        raise CohortError(f"no folder {cohort}; a cohort is a folder with one folder per subject")
-    subjects = sorted(p for p in cohort.iterdir() if p.is_dir() and not p.name.startswith("."))
-    if not subjects:
-        raise CohortError(f"{cohort} has no subject folders; make some with `nisf simulate`")
-    return [study_folder(subject) for subject in subjects]
+    return [study_folder(subject.path) for subject in find_cohort(cohort).subjects]
 
 
 def read_cohort(
@@ -37,24 +30,27 @@ def read_cohort(
 
     Args:
         on_subject: called with (index, total, message) after each subject; the message tells why
-            a subject was left out, or is empty.
+            a subject was left out, or is empty; the first also tells which layout was recognised
+            and who was left out unread, unless the cohort is plainly one folder per subject.
 
     Raises:
         CohortError: if no subject is usable or none has labels.
     """
-    folders = study_folders(cohort)
-    tables, problems = [], []
-    for index, folder in enumerate(folders):
+    found = find_cohort(cohort)
+    said = "" if found.is_plain else found.message
+    tables, problems = [], [*found.left_out]
+    for index, subject in enumerate(found.subjects):
         message = ""
         try:
-            tables.append(_table(read_study(folder), region))
+            tables.append(_table(read_study(study_folder(subject.path)), region))
         except StudyError as error:
-            message = f"{folder.parent.name}/{folder.name}: {error}"
+            message = f"{_shown(subject)}: {error}"
             problems.append(message)
         if on_subject is not None:
-            on_subject(index + 1, len(folders), message)
+            on_subject(index + 1, len(found.subjects), "; ".join(filter(None, (said, message))))
+            said = ""
     if not tables:
-        raise CohortError(f"none of {len(folders)} subjects is usable; first: {problems[0]}")
+        raise CohortError(f"none of {len(problems)} subjects is usable; first: {problems[0]}")
     if not any(bool(t.has_label.any()) for t in tables):
         raise CohortError(
             "no subject has label maps; a prior is learned from labelled studies "
@@ -65,6 +61,12 @@ def read_cohort(
 
 def _table(study: CineStudy, region: HeartRegion) -> VoxelTable:
     return voxel_table(study, canonical_frame_of(study), region)
+
+
+def _shown(subject: CohortSubject) -> str:
+    study = study_folder(subject.path)
+    inside = "" if study == subject.path else f"/{study.name}"
+    return f"{subject.name}{inside}"
 
 
 def study_folder(subject: Path) -> Path:
