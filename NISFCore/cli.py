@@ -11,14 +11,22 @@ it needs: help, and mistakes on the command line, are answered at once.
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 from tyro.conf import Positional, arg, subcommand
 
 from NISFCore._version import __version__
 from NISFCore.cli_benchmark import Benchmark, Calibrate
-from NISFCore.cli_options import Device, Job, OptionalPath, OptionalText, Reading, options_of
+from NISFCore.cli_options import (
+    Device,
+    Job,
+    Labels,
+    OptionalPath,
+    OptionalText,
+    Reading,
+    options_of,
+)
 from NISFCore.console import (
     batch_text,
     command_line,
@@ -35,6 +43,9 @@ from NISFCore.console import (
 from NISFCore.errors import Cancelled, NISFError
 from NISFCore.export.settings import ExportSettings, parse_formats
 from NISFCore.views import CARDIAC_VIEWS, View
+
+if TYPE_CHECKING:
+    from NISFCore.fitting.result import FitResult
 
 EXIT_DONE, EXIT_SOME_FAILED, EXIT_ERROR, EXIT_CANCELLED = 0, 1, 2, 130
 
@@ -163,6 +174,7 @@ class Fit:
     config: str = "default"
     device: Device = "auto"
     overwrite: bool = False
+    guidance: Annotated[Labels, arg(name="")] = Labels()
     reading: Annotated[Reading, arg(name="")] = Reading()
     job: Annotated[Job, arg(name="")] = Job()
 
@@ -171,13 +183,48 @@ class Fit:
 
         source, config = self.reading.of(self.input), workflows.fit_config(self.config)
         options = options_of(self, "prior", "device", "overwrite")
+        options["labels"] = self.guidance.given()
         with self.job.supervised() as supervision:
             result = workflows.fit_input(source, self.out, config=config, **options, **supervision)
-        then = command_line("nisf", "export", self.out, "--out", f"{self.out}-export")
-        warnings = list(result.study.warnings)
-        values = {"folder": str(self.out), **result.figures, "warnings": warnings}
-        notes = [*fit_notes(result), f"result: {self.out}", f"next: {then}"]
-        self.job.answer(values, fit_table(result), *notes)
+        _answer_fit(self.job, result, self.out)
+
+
+@dataclass(frozen=True)
+class Refit:
+    """Go on from a result with labels that somebody drew: a matter of seconds.
+
+    Attributes:
+        result: a folder made by `nisf fit`; it stays as it is.
+        out: the new result folder.
+        device: auto takes CUDA where it works.
+        overwrite: replace a result that exists.
+    """
+
+    result: Positional[Path]
+    out: Path
+    device: Device = "auto"
+    overwrite: bool = False
+    guidance: Annotated[Labels, arg(name="")] = Labels()
+    job: Annotated[Job, arg(name="")] = Job()
+
+    def run(self) -> None:
+        from NISFCore import workflows
+        from NISFCore.errors import ConfigError
+
+        labels = self.guidance.given()
+        if labels is None:
+            raise ConfigError("labels: none given; a refit needs --labels FILE@PHASE")
+        options = options_of(self, "device", "overwrite")
+        with self.job.supervised() as supervision:
+            result = workflows.refit_result(self.result, self.out, labels, **options, **supervision)
+        _answer_fit(self.job, result, self.out)
+
+
+def _answer_fit(job: Job, result: "FitResult", out: Path) -> None:
+    then = command_line("nisf", "export", out, "--out", f"{out}-export")
+    values = {"folder": str(out), **result.figures, "warnings": list(result.study.warnings)}
+    notes = [*fit_notes(result), f"result: {out}", f"next: {then}"]
+    job.answer(values, fit_table(result), *notes)
 
 
 @dataclass(frozen=True)
@@ -329,6 +376,7 @@ Command = (
     Annotated[Demo, subcommand("demo")]
     | Annotated[Inspect, subcommand("inspect")]
     | Annotated[Fit, subcommand("fit")]
+    | Annotated[Refit, subcommand("refit")]
     | Annotated[Export, subcommand("export")]
     | Annotated[Batch, subcommand("batch")]
     | Annotated[Evaluate, subcommand("evaluate")]

@@ -20,7 +20,7 @@ from NISFCore.progress import CancelToken, ProgressReporter
 from NISFCore.views import CARDIAC_VIEWS, View
 
 if TYPE_CHECKING:
-    from NISFCore.workflows import StudyInput
+    from NISFCore.workflows import GivenLabels, StudyInput
 
 Device = Literal["auto", "cpu", "cuda"]
 OptionalPath = Annotated[Path | None, arg(metavar="PATH")]
@@ -85,6 +85,35 @@ class Reading:
 
         overrides = workflows.view_overrides(self.view)
         return workflows.StudyInput(path, overrides, self.select, self.views, self.leave_out)
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Labels that guide a fit.
+
+    Attributes:
+        labels: a file of labels (NIfTI, NRRD, .seg.nrrd), as FILE, FILE@PHASE with the zero-based
+            number of the phase, or FILE@SLICE:PHASE (may be given repeatedly).
+        partial: the files show strokes: what is not painted is unknown. By default they are
+            complete: what is not painted is background.
+        numbers: numbering of label maps: 1 LV blood pool, 2 myocardium, 3 RV blood pool, or that of
+            ACDC, 1 RV blood pool, 2 myocardium, 3 LV blood pool.
+    """
+
+    labels: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="FILE@PHASE")] = ()
+    partial: bool = False
+    numbers: Literal["lv-myo-rv", "acdc"] = "lv-myo-rv"
+
+    def given(self) -> "GivenLabels | None":
+        """None if there are none."""
+        if not self.labels:
+            return None
+        from NISFCore.data.label_files import parse_label_file
+        from NISFCore.data.nifti_labels import ACDC_NUMBERS
+        from NISFCore.workflows import GivenLabels
+
+        files = tuple(parse_label_file(text, not self.partial) for text in self.labels)
+        return GivenLabels(files, ACDC_NUMBERS if self.numbers == "acdc" else None)
 
 
 def options_of(command: Any, *names: str) -> dict[str, Any]:

@@ -25,10 +25,6 @@ class ResultError(NISFError):
     """A result folder is missing, incomplete or of another version."""
 
 
-class GuidanceError(NISFError):
-    """Given labels are unreadable, contradictory or do not belong to the study."""
-
-
 class ConfigError(NISFError):
     """A setting has an unknown name or a value that is not allowed."""
 

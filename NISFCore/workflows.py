@@ -12,6 +12,8 @@ from typing import Any
 
 from NISFCore.analysis.evaluation import Evaluation, evaluate, intersection_ncc_before_after
 from NISFCore.config import from_json_object
+from NISFCore.data.guidance import Guidance, read_guidance
+from NISFCore.data.label_files import LabelFile
 from NISFCore.data.read import read_study
 from NISFCore.data.study import CineStudy
 from NISFCore.errors import ConfigError
@@ -21,7 +23,7 @@ from NISFCore.export.writer import export_result
 from NISFCore.files import check_new_folder, new_folder, write_text_atomically
 from NISFCore.fitting import config as fit_configs
 from NISFCore.fitting.config import FitConfig
-from NISFCore.fitting.fit import fit_study
+from NISFCore.fitting.fit import fit_study, refit_study
 from NISFCore.fitting.result import FitResult
 from NISFCore.fitting.storage import RESULT_FILE, load_result, save_result
 from NISFCore.model.prior import Prior, load_prior
@@ -104,10 +106,31 @@ def inspect_input(
     return study
 
 
+@dataclass(frozen=True)
+class GivenLabels:
+    """Files of labels that are to guide a fit.
+
+    Attributes:
+        files: in any order; together they must not contradict each other.
+        numbers: number in label maps -> label; our own numbering by default.
+    """
+
+    files: tuple[LabelFile, ...]
+    numbers: Mapping[int, int] | None = None
+
+    def placed_on(self, study: CineStudy) -> Guidance:
+        """
+        Raises:
+            StudyError: if a file cannot be read, placed or timed.
+        """
+        return read_guidance(study, self.files, self.numbers)
+
+
 def fit_input(
     source: StudyInput,
     out: Path,
     *,
+    labels: GivenLabels | None = None,
     prior: Prior | Path | None = None,
     config: FitConfig = fit_configs.DEFAULT,
     device: str = "auto",
@@ -118,6 +141,7 @@ def fit_input(
     """Read a study, fit it and write the result folder.
 
     Args:
+        labels: what somebody drew in this study.
         prior: a prior, or its file; the bundled one by default.
 
     Raises:
@@ -131,18 +155,58 @@ def fit_input(
     study = source.read(cancel)
     read_seconds = time.monotonic() - began
     progress.report(ProgressEvent("read", 1, 1, read_seconds))
-    result = fit_study(study, prior, config, device=device, progress=progress, cancel=cancel)
-    figures = _intersection_figures(result)
-    warnings = result.study.warnings + _disagreement(figures)
-    result = replace(
-        result,
-        study=replace(result.study, warnings=warnings),
-        figures=result.figures | figures,
-        seconds={"read": read_seconds} | result.seconds,
+    result = fit_study(
+        study,
+        prior,
+        config,
+        guidance=labels.placed_on(study) if labels else None,
+        device=device,
+        progress=progress,
+        cancel=cancel,
     )
+    result = _with_intersections(replace(result, seconds={"read": read_seconds} | result.seconds))
     cancel.check()
     save_result(result, out, overwrite)
     return result
+
+
+def refit_result(
+    folder: Path,
+    out: Path,
+    labels: GivenLabels,
+    *,
+    config: FitConfig = fit_configs.REFIT,
+    device: str = "auto",
+    overwrite: bool = False,
+    progress: ProgressReporter | None = None,
+    cancel: CancelToken | None = None,
+) -> FitResult:
+    """Go on from a result folder with labels that somebody drew, and write another one.
+
+    Args:
+        folder: what an earlier fit wrote; it stays as it is.
+        labels: all labels that are to be used, those of an earlier refit among them.
+
+    Raises:
+        NISFError: any of its kinds; nothing is written then.
+    """
+    progress, cancel = progress or SilentProgress(), cancel or CancelToken()
+    check_new_folder(out, overwrite, RESULT_FILE)
+    before = load_result(folder)
+    guidance = labels.placed_on(before.study)
+    result = refit_study(before, guidance, config, device=device, progress=progress, cancel=cancel)
+    result = _with_intersections(result)
+    cancel.check()
+    save_result(result, out, overwrite)
+    return result
+
+
+def _with_intersections(result: FitResult) -> FitResult:
+    """The result with the figures of its crossing slices, and a warning where they disagree."""
+    figures = _intersection_figures(result)
+    warnings = dict.fromkeys(result.study.warnings + _disagreement(figures))
+    study = replace(result.study, warnings=tuple(warnings))
+    return replace(result, study=study, figures=result.figures | figures)
 
 
 def _intersection_figures(result: FitResult) -> dict[str, float]:

@@ -194,7 +194,7 @@ def _planes(
         steps.tick()
         corrected = corrected_ras_from_ijk(fitted, index)
         plane = render_plane(fitted.field, corrected, cine.shape, cine.cycle_fractions, cancel)
-        predicted = np.float32(fitted.intensity_scale[index]) * plane.intensity
+        predicted = fitted.image_gain(index) * plane.intensity
         region = fitted.field.contains(pixel_centres_ras(corrected, cine.shape))
         figures.add_images(predicted, normalised_frames(fitted, index), region)
         _count_labels(figures, plane, cine, truth, cancel)

@@ -74,7 +74,11 @@ class FittedStudy(Protocol):
 
     @property
     def intensity_scale(self) -> npt.NDArray[np.float64]:
-        """`(n_slices,)`: normalised frame = scale × intensity of the field."""
+        """`(n_slices,)`, as part of `image_gain`."""
+        ...
+
+    def image_gain(self, index: int) -> npt.NDArray[np.float32]:
+        """`(rows, cols)` of a slice: normalised frame = gain × intensity of the field."""
         ...
 
     @property

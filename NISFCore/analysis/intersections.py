@@ -15,6 +15,7 @@ from scipy.ndimage import map_coordinates
 
 from NISFCore.analysis.metrics import DiceCounts
 from NISFCore.analysis.rendering import uniform_cycle_fractions
+from NISFCore.data.cycle import interpolate_cycle
 from NISFCore.data.study import CineSlice, CineStudy
 from NISFCore.geometry.planes import intersection_segment
 from NISFCore.geometry.spaces import Affine, Points, apply_affine, invert_affine
@@ -145,23 +146,6 @@ def sample_cine(
         [map_coordinates(frame, [j, i], order=1, mode="nearest") for frame in cine.frames]
     )
     return interpolate_cycle(values, cine.cycle_fractions, cycle_fractions)
-
-
-def interpolate_cycle(
-    values: npt.NDArray[np.float64],
-    cycle_fractions: npt.NDArray[np.float64],
-    wanted: npt.NDArray[np.float64],
-) -> npt.NDArray[np.float64]:
-    """Values `(n_phases, n)` known at `cycle_fractions`, linearly interpolated at `wanted`; the
-    cycle closes."""
-    order = np.argsort(cycle_fractions)
-    t, v = cycle_fractions[order], values[order].astype(np.float64)
-    t = np.concatenate([[t[-1] - 1], t, [t[0] + 1]])
-    v = np.concatenate([v[-1:], v, v[:1]])
-    right = np.clip(np.searchsorted(t, wanted, side="right"), 1, len(t) - 1)
-    gap = np.maximum(t[right] - t[right - 1], 1e-12)
-    w = ((wanted - t[right - 1]) / gap)[:, None]
-    return (1 - w) * v[right - 1] + w * v[right]
 
 
 def intersection_profiles(

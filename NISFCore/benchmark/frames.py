@@ -69,7 +69,7 @@ def seen_through_profile(
         moved = corrected.copy()
         moved[:3, 3] += node * sigma_mm * normal_ras(corrected)
         plane = render_plane(result.field, moved, cine.shape, cine.cycle_fractions, cancel)
-        image += np.float32(weight * result.intensity_scale[index]) * plane.intensity
+        image += np.float32(weight) * result.image_gain(index) * plane.intensity
         middle = plane if abs(node) < 1e-6 else middle
     assert middle is not None  # an odd number of nodes has one in the middle
     return middle, image

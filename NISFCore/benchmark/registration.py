@@ -14,8 +14,9 @@ import numpy.typing as npt
 from scipy.ndimage import gaussian_filter
 from scipy.optimize import minimize
 
-from NISFCore.analysis.intersections import Region, interpolate_cycle, ncc
+from NISFCore.analysis.intersections import Region, ncc
 from NISFCore.analysis.rendering import uniform_cycle_fractions
+from NISFCore.data.cycle import interpolate_cycle
 from NISFCore.data.study import CineSlice, CineStudy
 from NISFCore.geometry.planes import intersection_segment
 from NISFCore.geometry.rigid import rigid_about

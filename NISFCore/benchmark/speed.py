@@ -30,16 +30,14 @@ from NISFCore.analysis.evaluation import box_centre_ras
 from NISFCore.analysis.metrics import DiceCounts, heart_points_on_slice, slice_motion_errors
 from NISFCore.benchmark.plan import BenchmarkPlan
 from NISFCore.data.canonical import canonical_frame_of
-from NISFCore.data.study import CineStudy
 from NISFCore.fitting.adam import solve_adam
 from NISFCore.fitting.config import DEFAULT, PAPER, TUNED_ADAM, AdamConfig, FitConfig
-from NISFCore.fitting.fit import cropped_to_region
 from NISFCore.fitting.gauss_newton import solve_gauss_newton
 from NISFCore.fitting.heart import FittedHeart
+from NISFCore.fitting.preparation import seen_in
 from NISFCore.fitting.problem import (
     VOXELS_PER_PART,
     Estimate,
-    FitProblem,
     Recorder,
     fitted_parameters,
     frozen,
@@ -51,7 +49,6 @@ from NISFCore.geometry.spaces import Points, apply_affine
 from NISFCore.model.forward_model import predict
 from NISFCore.model.prior import Prior
 from NISFCore.model.psf import PsfConfig
-from NISFCore.model.voxels import voxel_table
 from NISFCore.phantom.scanner import SimulatedStudy
 from NISFCore.phantom.truth import PhantomTruth
 from NISFCore.progress import CancelToken, SilentProgress
@@ -85,12 +82,9 @@ class Watcher:
     def __init__(self, simulated: SimulatedStudy, prior: Prior) -> None:
         self.truth = simulated.truth
         self.frame: CanonicalFrame = canonical_frame_of(simulated.study)
-        region = prior.info.decoder.region
-        self.study: CineStudy = cropped_to_region(simulated.study, self.frame, region)
-        table = voxel_table(self.study, self.frame, region)
-        self.problem = FitProblem(prior, table, "cpu")
+        self.study, self.problem = seen_in(simulated.study, self.frame, prior, DEFAULT, "cpu")
         self._points, self._labels = sampled_labels(self.truth)
-        self._voxels = table.sample(N_PSNR_VOXELS, torch.Generator().manual_seed(7))
+        self._voxels = self.problem.table.sample(N_PSNR_VOXELS, torch.Generator().manual_seed(7))
 
     def dice(self, estimate: Estimate) -> float:
         """Mean Dice over the labels, on the sampled points."""

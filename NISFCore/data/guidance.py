@@ -210,26 +210,29 @@ def _by_geometry(
     tried = [(cine, place_by_geometry(volume, planes, cine)) for cine in candidates]
     found = [p for _, p in tried if isinstance(p, Placement) and p.inside.any()]
     if not found:
-        misses = [(cine, miss) for cine, miss in tried if isinstance(miss, Miss)]
-        raise StudyError(_nothing_placed(volume, planes, misses))
+        raise StudyError(f"{volume.name}: {_nothing_placed(tried)}")
     return found, _planes_left_out(volume, planes, found)
 
 
-def _nothing_placed(
-    volume: LabelVolume, planes: Planes | None, misses: Sequence[tuple[CineSlice, Miss]]
-) -> str:
-    """The message that no slice lies where the file lies, with the slice that comes nearest."""
-    text = f"{volume.name}: no slice of the study lies where these labels lie; "
+def _nothing_placed(tried: Sequence[tuple[CineSlice, Placement | Miss]]) -> str:
+    """Why no slice lies where a file lies, and what comes nearest to it."""
+    text = "no slice of the study lies where these labels lie"
     advice = "are they of this patient and examination, and saved with the images' geometry?"
-    if planes is None or not misses:
-        return text + advice
-    cine, miss = min(misses, key=lambda m: (m[1].tilt_deg > MAX_TILT_DEG, m[1].distance_mm))
-    where = f"{miss.distance_mm:.1f} mm off"
-    if miss.tilt_deg > MAX_TILT_DEG:
-        where = f"tilted by {miss.tilt_deg:.0f} degrees"
+    misses = [(miss, cine.name) for cine, miss in tried if isinstance(miss, Miss)]
+    beside = [p for _, p in tried if isinstance(p, Placement) and p.plane is not None]
+    if beside:
+        return f"they lie in the plane of {beside[0].cine.name}, but beside its image; {advice}"
+    if not misses:
+        return f"{text}; {advice}"
+    miss, name = min(misses, key=lambda m: m[0].tilt_deg)
+    parallel = [m for m in misses if m[0].tilt_deg <= MAX_TILT_DEG]
+    where = f"tilted by {miss.tilt_deg:.0f} degrees"
+    if parallel:
+        miss, name = min(parallel, key=lambda m: m[0].distance_mm)
+        where = f"{miss.distance_mm:.1f} mm off"
     return (
-        f"{text}the nearest is {cine.name}, {where} (allowed: less than half a slice thickness, "
-        f"{MAX_TILT_DEG:g} degrees); {advice}"
+        f"{text}; the nearest is {name}, {where} (allowed: less than half a slice thickness and "
+        f"half the distance of the planes, {MAX_TILT_DEG:g} degrees); {advice}"
     )
 
 

@@ -17,6 +17,7 @@ from NISFCore.fitting.gauss_newton import latent_factor
 from NISFCore.fitting.problem import VOXELS_PER_PART, Estimate, FitProblem, Recorder
 from NISFCore.model.forward_model import Prediction, predict
 from NISFCore.model.motion_correction import Poses
+from NISFCore.model.receive_gain import N_GAIN
 from NISFCore.model.voxels import VoxelBatch
 from NISFCore.progress import CancelToken
 
@@ -55,6 +56,7 @@ class PaperUnknowns:
         self.rotvec = _zeros(problem, n_slices, 3)
         self.shift = _zeros(problem, n_slices, 3)
         self.scale = _zeros(problem, n_slices)
+        self._no_gain = _zeros(problem, 1, N_GAIN).detach()
 
     def groups(self) -> list[dict[str, object]]:
         values = [self.latent, self.rotvec, self.shift, self.scale]
@@ -63,7 +65,8 @@ class PaperUnknowns:
     def estimate(self) -> Estimate:
         nothing = torch.zeros_like(self.rotvec[:1])
         log_scale = torch.log1p(self._config.scale_bound * torch.tanh(self.scale))
-        poses = Poses(nothing, nothing, self.rotvec, self.shift * MM_PER_UNIT, log_scale)
+        shift_mm = self.shift * MM_PER_UNIT
+        poses = Poses(nothing, nothing, self.rotvec, shift_mm, log_scale, self._no_gain)
         return Estimate(self.latent, poses)
 
     def penalty(self) -> Tensor:
@@ -97,6 +100,7 @@ class TunedUnknowns:
         self.common = _zeros(problem, 2, 3)
         self.slices = _zeros(problem, n_slices, 2, 3)
         self.scale = _zeros(problem, n_slices)
+        self.gain = _zeros(problem, 1, N_GAIN)
 
     def groups(self) -> list[dict[str, object]]:
         t = self._tuning
@@ -104,7 +108,7 @@ class TunedUnknowns:
             {"params": [self.latent], "lr": t.latent_rate},
             {"params": [self.common], "lr": t.global_rate},
             {"params": [self.slices], "lr": t.slice_rate},
-            {"params": [self.scale], "lr": t.scale_rate},
+            {"params": [self.scale, self.gain], "lr": t.scale_rate},
         ]
 
     def estimate(self) -> Estimate:
@@ -115,12 +119,13 @@ class TunedUnknowns:
             self.slices[:, 0] * math.radians(sd.slice_deg),
             self.slices[:, 1] * sd.slice_mm,
             self.scale * sd.log_scale,
+            self.gain * sd.log_gain,
         )
         return Estimate((self._mean + self._factor @ self.latent)[None], poses)
 
     def penalty(self) -> Tensor:
         """The Gaussian priors: with unknown noise, n_eff/2 ln(mse) + |theta|^2/2 in units of dB."""
-        values = (self.latent, self.common, self.slices, self.scale)
+        values = (self.latent, self.common, self.slices, self.scale, self.gain)
         squares = torch.stack([v.square().sum() for v in values]).sum()
         return DB_PER_LOG / self._tuning.effective_voxels * squares
 

@@ -14,6 +14,7 @@ class MotionPrior:
         global_deg, global_mm: the whole heart against the frame found from the planes.
         slice_deg, slice_mm: each slice against the others (breath-holds).
         log_scale: intensity scale of each slice.
+        log_gain: each coefficient of the receive gain (see `receive_gain`).
         slices_worth: the slice motions' deviations are learned during the fit (see
             `motion_prior`); those given here count as so many slices.
     """
@@ -23,6 +24,7 @@ class MotionPrior:
     slice_deg: float = 1.0
     slice_mm: float = 3.0
     log_scale: float = 0.1
+    log_gain: float = 0.15
     slices_worth: float = 4.0
 
     def __post_init__(self) -> None:
@@ -32,13 +34,63 @@ class MotionPrior:
 
 
 @dataclass(frozen=True)
+class CrossingConfig:
+    """What slices say about each other along their lines of intersection.
+
+    Attributes:
+        blur_mm: standard deviations of the images' blurs, taken one after the other while the
+            solver is tempered, the last one from then on.
+        spacing_mm: of the points along a line.
+        points_worth: how many independent observations a point of a line stands for, all times of
+            the cycle together: neighbours and phases say nearly the same. 0 leaves the term out.
+        huber: differences beyond this many RMS count linearly.
+    """
+
+    blur_mm: tuple[float, ...] = (4.0, 2.0, 1.0)
+    spacing_mm: float = 2.0
+    points_worth: float = 0.4
+    huber: float = 1.5
+
+    def __post_init__(self) -> None:
+        if not self.blur_mm or min(self.blur_mm) < 0:
+            raise ConfigError(f"CrossingConfig.blur_mm: got {self.blur_mm}, need values of >= 0")
+        if not self.spacing_mm > 0:
+            raise ConfigError(f"CrossingConfig.spacing_mm: got {self.spacing_mm}, must be positive")
+        if not self.points_worth >= 0:
+            raise ConfigError(
+                f"CrossingConfig.points_worth: got {self.points_worth}, must not be negative"
+            )
+
+
+@dataclass(frozen=True)
+class GuidanceConfig:
+    """How labels that somebody gave count.
+
+    Attributes:
+        n_pixels: labelled pixels of each step.
+        border_share, border_mm: share of them drawn near a border between labels, and how near.
+        frame_worth: how many independent observations a labelled frame stands for.
+        huber: residuals beyond this count linearly: nobody draws without mistakes.
+    """
+
+    n_pixels: int = 512
+    border_share: float = 0.7
+    border_mm: float = 5.0
+    frame_worth: float = 300.0
+    huber: float = 3.0
+
+    def __post_init__(self) -> None:
+        if self.n_pixels < 1 or not 0 <= self.border_share <= 1:
+            raise ConfigError("GuidanceConfig: n_pixels must be >= 1, border_share from 0 to 1")
+
+
+@dataclass(frozen=True)
 class GaussNewtonConfig:
     """Levenberg-Marquardt on random voxels, fresh ones at every step.
 
     Attributes:
         voxels: voxels of each step; its length is the largest number of steps.
         first_damping, damping_factor, last_damping: relative to the normal matrix's diagonal.
-        n_tries, try_steps: so many fits with different voxels begin; the best goes on alone.
         tempered_steps, first_share: what the images say counts fully only from this step on, and
             at first by this share: large features are settled before details pull at them.
         memory: share of the steps so far whose normal equations are remembered: few while the
@@ -51,13 +103,11 @@ class GaussNewtonConfig:
             correlated between neighbours, so all of them together say less than their number.
     """
 
-    voxels: tuple[int, ...] = (1024,) * 80
+    voxels: tuple[int, ...] = (1024,) * 40
     first_damping: float = 1.0
     damping_factor: float = 0.3
     last_damping: float = 1e-3
-    n_tries: int = 2
-    try_steps: int = 30
-    tempered_steps: int = 40
+    tempered_steps: int = 20
     first_share: float = 0.03
     settled_after: int = 10
     memory: float = 0.2
@@ -66,12 +116,12 @@ class GaussNewtonConfig:
     effective_voxels: float = 4000.0
     psf: PsfConfig = PsfConfig()
     motion_prior: MotionPrior = MotionPrior()
+    crossing: CrossingConfig = CrossingConfig()
+    guidance: GuidanceConfig = GuidanceConfig()
 
     def __post_init__(self) -> None:
         if not self.voxels or min(self.voxels) < 1:
             raise ConfigError(f"GaussNewtonConfig.voxels: got {self.voxels}, need steps of >= 1")
-        if self.n_tries < 1:
-            raise ConfigError(f"GaussNewtonConfig.n_tries: got {self.n_tries}, at least 1")
 
 
 @dataclass(frozen=True)
@@ -89,7 +139,7 @@ class AdamTuning:
     slice_rate: float = 0.1
     scale_rate: float = 0.1
     final_rate: float = 0.05
-    huber: float = 0.7
+    huber: float = 1.5
     effective_voxels: float = 4000.0
     motion_prior: MotionPrior = MotionPrior()
 
@@ -136,6 +186,13 @@ class FitConfig:
 
 
 DEFAULT = FitConfig()
+REFIT = FitConfig(
+    GaussNewtonConfig(
+        voxels=(1024,) * 16, first_damping=0.03, tempered_steps=0, settled_after=0, memory=0.5
+    )
+)
+"""From an earlier fit on: no large steps, all evidence from the beginning."""
+
 PAPER = FitConfig(gauss_newton=None, adam=AdamConfig())
 TUNED_ADAM = FitConfig(
     gauss_newton=None,

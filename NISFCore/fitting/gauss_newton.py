@@ -1,17 +1,19 @@
-"""The default solver: Levenberg-Marquardt with the whole Jacobian from one backward pass.
+"""The default solver: Levenberg-Marquardt with the whole Jacobian from one backward pass, and what
+crossing slices say about each other.
 
 It ends when its steps have become small against the estimate's own uncertainty. Beside the estimate
 it returns the Laplace approximation of the posterior: the inverse of the last normal matrix.
 """
 
-from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from NISFCore.fitting.config import GaussNewtonConfig
-from NISFCore.fitting.jacobian import GLOBAL, PER_SLICE, joined, linearise
-from NISFCore.fitting.misfit import misfit
+from NISFCore.fitting.crossing_slices import crossing_equations
+from NISFCore.fitting.jacobian import joined, linearise
+from NISFCore.fitting.label_term import label_equations
 from NISFCore.fitting.motion_prior import learned_precision, prior_precision
 from NISFCore.fitting.normal_equations import FadingMemory, NormalEquations, normal_equations
 from NISFCore.fitting.problem import (
@@ -21,6 +23,7 @@ from NISFCore.fitting.problem import (
     Posterior,
     Recorder,
 )
+from NISFCore.fitting.unknowns import GLOBAL, PER_SLICE, POSE
 from NISFCore.geometry.rigid import rotvec_from_rotation
 from NISFCore.model.motion_correction import Poses, rotation_from_rotvec
 
@@ -29,29 +32,25 @@ N_SMALL_STEPS = 3
 
 
 def solve_gauss_newton(
-    problem: FitProblem, config: GaussNewtonConfig, seed: int, recorder: Recorder
+    problem: FitProblem,
+    config: GaussNewtonConfig,
+    seed: int,
+    recorder: Recorder,
+    start: Estimate | None = None,
 ) -> tuple[Estimate, Posterior]:
-    """Solve for latent, global pose, slice motion and scales from intensities.
+    """Solve for latent, global pose, receive gain, slice motion and scales.
 
-    The misfit has several minima. Tries with different voxels end in different ones now and then;
-    after `config.try_steps` the one that explains the images best goes on alone.
+    Args:
+        start: where to begin; by default the cohort's mean, without motion.
 
     Raises:
         Cancelled: between two parts of a step.
     """
-    first, rest = config.voxels[: config.try_steps], config.voxels[config.try_steps :]
-    tries = [_Solver(problem, config, seed + k, recorder) for k in range(config.n_tries)]
-    for solver in tries:
-        solver.run(first)
-    best = min(tries, key=lambda solver: solver.misfit) if len(tries) > 1 else tries[0]
-    best.run(rest)
-    return best.estimate, best.posterior
-
-
-def n_steps_at_most(config: GaussNewtonConfig) -> int:
-    """Steps of all tries and of the one that goes on."""
-    n = len(config.voxels)
-    return n + (config.n_tries - 1) * min(n, config.try_steps)
+    solver = _Solver(problem, config, seed, recorder)
+    if start is not None:
+        solver.begin_at(start)
+    solver.run()
+    return solver.estimate, solver.posterior
 
 
 class _Solver:
@@ -73,6 +72,10 @@ class _Solver:
         self.information = torch.zeros_like(self.precision)
         self.n_steps = self.n_small = 0
 
+    def begin_at(self, start: Estimate) -> None:
+        self.u = torch.linalg.solve(self.A, start.latent[0] - self.mean)
+        self.poses = start.poses
+
     @property
     def estimate(self) -> Estimate:
         return Estimate((self.mean + self.A @ self.u)[None], self.poses)
@@ -82,13 +85,9 @@ class _Solver:
         covariance = torch.linalg.inv(self.information + self.precision)
         return Posterior(covariance, self.A.double())
 
-    @property
-    def misfit(self) -> float:
-        return misfit(self.problem, self.estimate, self.config.psf)
-
-    def run(self, voxels: Sequence[int]) -> None:
+    def run(self) -> None:
         """Take steps until all are done or several in a row were small."""
-        for n_voxels in voxels:
+        for n_voxels in self.config.voxels:
             if self.n_small == N_SMALL_STEPS:
                 return
             size = self._step(n_voxels)
@@ -99,7 +98,9 @@ class _Solver:
         config, theta = self.config, unknowns(self.u, self.poses)
         settled = self.n_steps >= config.settled_after
         new, mse = self._linearised(theta, n_voxels)
+        new = self._with_labels(new, theta)
         average = self.memory.add(new, 1.0 - 1.0 / max(1.0, config.memory * self.n_steps))
+        average = self._with_crossing(average, theta)
         self.information = average.H
         if settled:
             self.precision = learned_precision(
@@ -113,6 +114,32 @@ class _Solver:
         self.recorder.record(cost, mse, self.estimate)
         size = float((step @ (average.H + self.precision) @ step / len(step)).sqrt())
         return size if settled else float("inf")
+
+    def _with_labels(self, equations: NormalEquations, theta: Tensor) -> NormalEquations:
+        """The equations and what given labels say."""
+        if self.problem.labels is None:
+            return equations
+        H, b = label_equations(
+            self.problem,
+            self.estimate,
+            self.A,
+            theta,
+            self.config.guidance,
+            self.config.psf,
+            self.generator,
+        )
+        return replace(equations, H=equations.H + H, b=equations.b + b)
+
+    def _with_crossing(self, equations: NormalEquations, theta: Tensor) -> NormalEquations:
+        """The equations and what crossing slices say about each other."""
+        images, config = self.problem.crossing, self.config.crossing
+        if images is None or config.points_worth == 0:
+            return equations
+        n = len(images.blurred)
+        blur = min(n - 1, n * (self.n_steps + 1) // max(1, self.config.tempered_steps))
+        first = len(self.u) + GLOBAL
+        H, b = crossing_equations(images, self.poses, theta, first, blur, config)
+        return replace(equations, H=equations.H + H, b=equations.b + b)
 
     @property
     def _share(self) -> float:
@@ -149,6 +176,7 @@ def unknowns(u: Tensor, poses: Poses) -> Tensor:
         u,
         poses.global_rotvec[0],
         poses.global_translation_mm[0],
+        poses.log_gain[0],
         torch.cat(per_slice, dim=1).flatten(),
     ]
     return torch.cat(parts).double()
@@ -171,10 +199,11 @@ def apply_step(u: Tensor, poses: Poses, step: Tensor) -> tuple[Tensor, Poses]:
     per_slice = values[n + GLOBAL :].view(-1, PER_SLICE)
     return u + values[:n], Poses(
         _compose(values[n : n + 3][None], poses.global_rotvec),
-        poses.global_translation_mm + values[n + 3 : n + GLOBAL],
+        poses.global_translation_mm + values[n + 3 : n + POSE],
         _compose(per_slice[:, :3], poses.slice_rotvec),
         poses.slice_translation_mm + per_slice[:, 3:6],
         poses.log_scale + per_slice[:, 6],
+        poses.log_gain + values[n + POSE : n + GLOBAL],
     )
 
 

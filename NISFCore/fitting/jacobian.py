@@ -7,7 +7,7 @@ gives dI/dx and dI/dh of every sample at once, and with them each row of the Jac
     dI/dh   = s sum_k w_k df/dh
     dI/dw_n = sum_k (R_n q_k) x g_k,               dI/dt_n = sum_k g_k,   g_k = s w_k df/dx_k
     dI/dw_j = sum_k (q_k - c_j - t_j) x R_n^T g_k, dI/dt_j = sum_k R_n^T g_k
-    dI/dlog s = I_v
+    dI/dlog s = I_v,  dI/db_i = I_v f_i(p)  of the receive gain
 
 Rotations are updated from the left, R <- exp(dw) R. The latent is whitened, h = mean + A u, with
 A A^T the cohort's covariance, so that u has a unit prior.
@@ -19,13 +19,12 @@ import torch
 from torch import Tensor
 
 from NISFCore.fitting.problem import Estimate, FitProblem
-from NISFCore.model.forward_model import SamplePoints, sample_points
+from NISFCore.fitting.unknowns import GLOBAL, PER_SLICE, POSE
+from NISFCore.model.forward_model import SamplePoints, sample_points, voxel_scale
 from NISFCore.model.motion_correction import Poses, rotation_from_rotvec
 from NISFCore.model.psf import PsfConfig
+from NISFCore.model.receive_gain import gain_basis
 from NISFCore.model.voxels import SliceTable, VoxelBatch
-
-GLOBAL = 6  # unknowns of the global pose: w_n, t_n
-PER_SLICE = 7  # unknowns of a slice: w_j, t_j, log s_j
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ class Linearisation:
     """Residual (observed - predicted) `(n,)`, Jacobian `(n, n_unknowns)` of the prediction, and the
     noise sd `(n,)` that the decoder expects of each voxel.
 
-    Unknowns: u, then w_n, t_n, then (w_j, t_j, log s_j) slice after slice.
+    Unknowns as in `unknowns`.
     """
 
     residual: Tensor
@@ -58,14 +57,15 @@ def linearise(
     with torch.enable_grad():
         f, _, noise = problem.prior.decoder(x, batch.cycle_fraction.repeat_interleave(k), h)
         df_dx, df_dh = torch.autograd.grad(f.sum(), (x, h))
-    scale = torch.exp(poses.log_scale)[batch.slice_index]
+    scale = voxel_scale(batch, slices, poses)
     predicted = scale * (f.detach().view(-1, k) @ points.weights)
     dI_dh = scale[:, None] * torch.einsum(
         "nkl,k->nl", df_dh.view(-1, k, h.shape[1]), points.weights
     )
     g = scale[:, None, None] * points.weights[:, None] * df_dx.view(-1, k, 3)
-    pose_columns = _pose_columns(points, poses, slices, batch.slice_index, g, predicted)
-    jacobian = torch.cat([dI_dh @ A, pose_columns], dim=1)
+    columns = pose_columns(points, poses, slices, batch.slice_index, g, predicted)
+    columns[:, POSE:GLOBAL] = predicted[:, None] * gain_basis(batch.position_mm)
+    jacobian = torch.cat([dI_dh @ A, columns], dim=1)
     noise_sd = noise.detach().view(-1, k) @ points.weights
     return Linearisation(batch.intensity - predicted, jacobian, noise_sd)
 
@@ -77,7 +77,7 @@ def joined(parts: list[Linearisation]) -> Linearisation:
     )
 
 
-def _pose_columns(
+def pose_columns(
     points: SamplePoints,
     poses: Poses,
     slices: SliceTable,
@@ -85,7 +85,8 @@ def _pose_columns(
     g: Tensor,
     predicted: Tensor,
 ) -> Tensor:
-    """Jacobian columns of the global pose and of every slice, `(n, 6 + 7 n_slices)`."""
+    """Jacobian columns of the global pose and of every slice, `(n, GLOBAL + 7 n_slices)`; those of
+    the gain are left zero."""
     n, n_slices = len(slice_index), len(slices)
     R_n = rotation_from_rotvec(poses.global_rotvec)[0]
     arm_global = points.canonical_mm - poses.global_translation_mm[0]
@@ -94,7 +95,7 @@ def _pose_columns(
     arm_slice = points.corrected_mm - fixed[:, None]
     columns = g.new_zeros(n, GLOBAL + PER_SLICE * n_slices)
     columns[:, :3] = torch.linalg.cross(arm_global, g).sum(1)
-    columns[:, 3:6] = g.sum(1)
+    columns[:, 3:POSE] = g.sum(1)
     own = [torch.linalg.cross(arm_slice, g_slice).sum(1), g_slice.sum(1), predicted[:, None]]
     first = GLOBAL + PER_SLICE * slice_index
     where = first[:, None] + torch.arange(PER_SLICE, device=g.device)

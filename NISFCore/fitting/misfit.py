@@ -1,4 +1,4 @@
-"""How well an estimate explains the images: what tries and starts are compared by."""
+"""How well an estimate explains the images: what starts are compared by."""
 
 import numpy as np
 import torch

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from NISFCore.data.study import CineStudy
 from NISFCore.errors import StudyError
+from NISFCore.fitting.crossing_images import CrossingImages
+from NISFCore.fitting.label_evidence import LabelEvidence
 from NISFCore.fitting.result import FitStep, FittedParameters, SliceMotion
 from NISFCore.geometry.frame import CanonicalFrame
 from NISFCore.geometry.planes import pixel_centres_ras
@@ -35,11 +37,14 @@ VOXELS_PER_PART = 2048
 
 @dataclass(frozen=True)
 class FitProblem:
-    """One study's voxels and the prior, on one device. Only intensities are used."""
+    """One study's voxels and the prior, on one device, and with `crossing` the images that slices
+    are compared by where they cross. Labels of the study are not used, only those of `labels`."""
 
     prior: Prior
     table: VoxelTable
     device: str
+    crossing: CrossingImages | None = None
+    labels: LabelEvidence | None = None
 
 
 @dataclass
@@ -120,6 +125,7 @@ def fitted_parameters(
             for motion, s in zip(centred, study.slices, strict=True)
         ),
         intensity_scale=np.exp(_float64(poses.log_scale)),
+        log_gain=_float64(poses.log_gain[0]),
         intensity_reference=_float64(table.intensity_reference),
     )
 

@@ -6,15 +6,18 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from NISFCore.data.study import CineStudy
 from NISFCore.fitting.confidence import label_confidence
 from NISFCore.fitting.heart import FittedHeart
 from NISFCore.fitting.volume_gradients import volume_gradients_ml
 from NISFCore.geometry.frame import CanonicalFrame
+from NISFCore.geometry.planes import pixel_centres_ras
 from NISFCore.geometry.rigid import rigid_about
 from NISFCore.geometry.spaces import Affine, Points, apply_affine
 from NISFCore.model.prior import Prior
+from NISFCore.model.receive_gain import gain_basis
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,8 @@ class FittedParameters:
         global_pose: `(4, 4)` rigid, canonical <- canonical, applied after the frame.
         slice_motion: one per slice; as a whole the moved slices stay where they were scanned
             (the gauge: a motion common to all slices is in `global_pose`).
-        intensity_scale: `(n_slices,)`, prediction = scale × decoder intensity.
+        intensity_scale: `(n_slices,)`, prediction = scale × receive gain × decoder intensity.
+        log_gain: `(N_GAIN,)` coefficients of the receive gain (see `model.receive_gain`).
         intensity_reference: `(n_slices,)`, the image intensity that stands for 1.
     """
 
@@ -65,6 +69,7 @@ class FittedParameters:
     global_pose: Affine
     slice_motion: tuple[SliceMotion, ...]
     intensity_scale: npt.NDArray[np.float64]
+    log_gain: npt.NDArray[np.float64]
     intensity_reference: npt.NDArray[np.float64]
 
 
@@ -167,6 +172,15 @@ class FitResult:
     @property
     def intensity_scale(self) -> npt.NDArray[np.float64]:
         return self.parameters.intensity_scale
+
+    def image_gain(self, index: int) -> npt.NDArray[np.float32]:
+        """What the heart's intensity is multiplied by in the pixels of a slice, `(rows, cols)`: its
+        scale and the receive gain."""
+        cine, p = self.study.slices[index], self.parameters
+        scanned = pixel_centres_ras(cine.ras_from_ijk, cine.shape)
+        positions = torch.from_numpy(apply_affine(self.frame.canonical_from_ras, scanned))
+        log_gain = gain_basis(positions) @ torch.from_numpy(p.log_gain)
+        return np.asarray(p.intensity_scale[index] * np.exp(log_gain.numpy()), dtype=np.float32)
 
     @property
     def intensity_reference(self) -> npt.NDArray[np.float64]:

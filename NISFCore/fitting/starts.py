@@ -91,7 +91,7 @@ def _moved(
 
 def _score(problem: FitProblem, config: GaussNewtonConfig, seed: int, cancel: CancelToken) -> float:
     """Negative logarithm of the likelihood per voxel after a few steps, in decibels."""
-    short = replace(config, n_tries=1, voxels=START_VOXELS, settled_after=len(START_VOXELS))
+    short = replace(config, voxels=START_VOXELS, settled_after=len(START_VOXELS))
     recorder = Recorder("starts", len(START_VOXELS), SilentProgress(), cancel)
     estimate, _ = solve_gauss_newton(problem, short, seed, recorder)
     return misfit(problem, estimate, config.psf)

@@ -32,8 +32,9 @@ from NISFCore.fitting.result import (
 from NISFCore.geometry.frame import CanonicalFrame
 from NISFCore.geometry.rigid import is_rigid
 from NISFCore.model.prior import load_prior
+from NISFCore.model.receive_gain import N_GAIN
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 RESULT_FILE = "result.json"
 PARAMETER_FILE = "parameters.safetensors"
 PRIOR_FILE = "prior.safetensors"
@@ -136,6 +137,7 @@ def _check_tensors(tensors: Tensors, n_latent: int, n_slices: int) -> None:
         "slice_rotvec_rad": (n_slices, 3),
         "slice_translation_mm": (n_slices, 3),
         "intensity_scale": (n_slices,),
+        "log_gain": (N_GAIN,),
         "intensity_reference": (n_slices,),
     }
     covariances = {
@@ -222,6 +224,7 @@ def _tensors(result: FitResult) -> Tensors:
         "slice_rotvec_rad": np.stack([m.rotvec_rad for m in p.slice_motion]),
         "slice_translation_mm": np.stack([m.translation_mm for m in p.slice_motion]),
         "intensity_scale": p.intensity_scale,
+        "log_gain": p.log_gain,
         "intensity_reference": p.intensity_reference,
     }
 
@@ -239,5 +242,6 @@ def _parameters(tensors: Tensors) -> FittedParameters:
         global_pose=tensors["global_pose"],
         slice_motion=tuple(SliceMotion(rotvec, shift) for rotvec, shift in pairs),
         intensity_scale=tensors["intensity_scale"],
+        log_gain=tensors["log_gain"],
         intensity_reference=tensors["intensity_reference"],
     )

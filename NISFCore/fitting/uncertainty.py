@@ -18,9 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from NISFCore.data.study import CineStudy
-from NISFCore.fitting.jacobian import GLOBAL, PER_SLICE
 from NISFCore.fitting.problem import Posterior, slice_corners_ras
 from NISFCore.fitting.result import FitUncertainty
+from NISFCore.fitting.unknowns import GLOBAL, PER_SLICE
 from NISFCore.geometry.frame import CanonicalFrame
 from NISFCore.geometry.rigid import invert_rigid
 from NISFCore.model.prior import Calibration

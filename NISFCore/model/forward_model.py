@@ -1,4 +1,4 @@
-"""THE forward model: slice motion -> point-spread function -> decoder -> intensity scale.
+"""THE forward model: slice motion -> point-spread function -> decoder -> scale and gain.
 
 Training, both solvers of the fit and the rendering of slices go through this one file.
 """
@@ -12,6 +12,7 @@ from NISFCore.labels import N_LABELS
 from NISFCore.model.decoder import Decoder
 from NISFCore.model.motion_correction import Poses, rotation_from_rotvec
 from NISFCore.model.psf import PsfConfig, psf_offsets
+from NISFCore.model.receive_gain import gain_basis
 from NISFCore.model.voxels import SliceTable, VoxelBatch
 
 
@@ -68,6 +69,13 @@ def _rotations(rotvec: Tensor, index: Tensor) -> Tensor:
     return rotation_from_rotvec(rotvec)[index]
 
 
+def voxel_scale(batch: VoxelBatch, slices: SliceTable, poses: Poses) -> Tensor:
+    """What the decoder's intensity is multiplied by at each voxel, `(n,)`: the slice's scale and
+    the receive gain."""
+    gain = gain_basis(batch.position_mm) * poses.log_gain[slices.subject[batch.slice_index]]
+    return torch.exp(poses.log_scale[batch.slice_index] + gain.sum(1))
+
+
 def predict(
     decoder: Decoder,
     batch: VoxelBatch,
@@ -93,6 +101,6 @@ def predict(
     mean_intensity = output.intensity.view(-1, k) @ points.weights
     probabilities = torch.softmax(output.label_logits, dim=1).view(-1, k, N_LABELS)
     mean_probabilities = torch.einsum("nkl,k->nl", probabilities, points.weights)
-    scale = torch.exp(poses.log_scale)[batch.slice_index]
+    scale = voxel_scale(batch, slices, poses)
     noise_sd = output.noise_sd.view(-1, k) @ points.weights
     return Prediction(scale * mean_intensity, mean_probabilities, noise_sd)

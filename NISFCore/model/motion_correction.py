@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from NISFCore.model.receive_gain import N_GAIN
+
 
 def rotation_from_rotvec(rotvec: Tensor) -> Tensor:
     """Rotation matrices `(n, 3, 3)` of rotation vectors `(n, 3)` (Rodrigues), smooth at zero."""
@@ -38,6 +40,7 @@ class Poses:
         log_scale: `(n_slices,)`; prediction = exp(log_scale) × decoder intensity. The scale is
             applied to the prediction: scaling the data (as the paper writes it) lets the loss
             shrink by shrinking the data.
+        log_gain: `(n_subjects, N_GAIN)` coefficients of the receive gain (see `receive_gain`).
     """
 
     global_rotvec: Tensor
@@ -45,6 +48,7 @@ class Poses:
     slice_rotvec: Tensor
     slice_translation_mm: Tensor
     log_scale: Tensor
+    log_gain: Tensor
 
     @classmethod
     def identity(
@@ -54,7 +58,12 @@ class Poses:
         subjects = torch.zeros(n_subjects, 3, device=device)
         slices = torch.zeros(n_slices, 3, device=device)
         return cls(
-            subjects, subjects.clone(), slices, slices.clone(), torch.zeros(n_slices, device=device)
+            subjects,
+            subjects.clone(),
+            slices,
+            slices.clone(),
+            torch.zeros(n_slices, device=device),
+            torch.zeros(n_subjects, N_GAIN, device=device),
         )
 
     def without_mean(self, subject_of_slice: Tensor) -> "Poses":

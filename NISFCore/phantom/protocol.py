@@ -86,9 +86,9 @@ COHORT = AcquisitionProtocol(
     name="cohort",
     n_sa_slices=11,
     thickness_mm=2.0,
-    slice_spacing_mm=10.5,
-    pixel_mm=2.5,
-    fov_mm=160.0,
+    slice_spacing_mm=12.5,
+    pixel_mm=3.0,
+    fov_mm=192.0,
     n_phases=6,
     n_radial_planes=5,
     noise_sd=0.01,
@@ -106,9 +106,10 @@ COHORT = AcquisitionProtocol(
     has_random_times=True,
 )
 """Aligned, thin and cheap: what a prior learns from. Few planes, phases and pixels of many hearts
-teach more than many of few: what one heart does not show, others do."""
+teach more than many of few: what one heart does not show, others do. The images reach beyond the
+region that a decoder models: what no training image shows, a fit must not be asked about."""
 
-COHORT_STACK_MM = 115.0
+COHORT_STACK_MM = 138.0
 
 PRESETS = {p.name: p for p in (CLINICAL, COHORT)}
 

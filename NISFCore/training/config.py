@@ -25,6 +25,8 @@ class TrainingConfig:
             `first_bands` of them at the start.
         motion_from: fraction of steps after which slice motion is learned.
         learn_slice_motion: off for cohorts known to be aligned.
+        learn_gain: whether each subject has a receive gain (not in the paper, and not in images
+            without shading).
         cross_entropy: weight of the label cross-entropy (0 in the paper).
         latent_noise: standard deviation of noise added to the latents, so that nearby latents mean
             similar hearts and unseen subjects find theirs.
@@ -50,6 +52,7 @@ class TrainingConfig:
     first_bands: float = 0.3
     motion_from: float = 0.1
     learn_slice_motion: bool = True
+    learn_gain: bool = True
     cross_entropy: float = 1.0
     latent_noise: float = 0.1
     weight_decay: float = 1e-5
@@ -79,8 +82,8 @@ class TrainingConfig:
 
 
 DEFAULT = TrainingConfig()
-ALIGNED = replace(DEFAULT, learn_slice_motion=False)
-"""For cohorts whose slices are known to fit together, as `nisf simulate --preset cohort` makes."""
+ALIGNED = replace(DEFAULT, learn_slice_motion=False, learn_gain=False)
+"""For cohorts known to be aligned and free of shading, as `nisf simulate --preset cohort` makes."""
 
 PAPER = TrainingConfig(
     decoder=decoder_configs.PAPER,
@@ -96,6 +99,7 @@ PAPER = TrainingConfig(
     final_rate=1.0,
     warm_up=0.0,
     first_bands=0.2,
+    learn_gain=False,
     cross_entropy=0.0,
     latent_noise=0.0,
     latent_penalty=1e-4,

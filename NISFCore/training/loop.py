@@ -1,8 +1,9 @@
 """The training loop (paper section 3.3): one flat loop over random voxel batches.
 
-Optimised together: the decoder's weights, one latent and one global pose per subject, and one
-motion and one intensity scale per slice. Gauge: the mean global pose over the subjects and each
-subject's mean slice motion are removed, else the canonical frame drifts away from the cohort's.
+Optimised together: the decoder's weights; one latent, one global pose and one receive gain per
+subject; one motion and one intensity scale per slice. Gauge: the mean global pose over the subjects
+and each subject's mean slice motion are removed, else the canonical frame drifts away from the
+cohort's.
 
 Launched by `torchrun`, every process draws its own voxels and the gradients are averaged.
 """
@@ -24,6 +25,7 @@ from NISFCore.model.losses import dice_loss, label_cross_entropy, noise_loss, ps
 from NISFCore.model.motion_correction import Poses
 from NISFCore.model.prior import Prior, PriorInfo, latent_statistics
 from NISFCore.model.psf import NO_PSF
+from NISFCore.model.receive_gain import N_GAIN
 from NISFCore.model.voxels import VoxelBatch, VoxelTable
 from NISFCore.progress import CancelToken, ProgressEvent, ProgressReporter, SilentProgress
 from NISFCore.training.config import TrainingConfig
@@ -47,6 +49,7 @@ class CohortParameters(nn.Module):
         self.slice_rotvec = nn.Parameter(torch.zeros(n_slices, 3))
         self.slice_shift = nn.Parameter(torch.zeros(n_slices, 3))
         self.log_scale = nn.Parameter(torch.zeros(n_slices))
+        self.log_gain = nn.Parameter(torch.zeros(n_subjects, N_GAIN))
 
     @property
     def motion(self) -> list[nn.Parameter]:
@@ -56,18 +59,19 @@ class CohortParameters(nn.Module):
             self.slice_rotvec,
             self.slice_shift,
             self.log_scale,
+            self.log_gain,
         ]
 
-    def poses(self, subject_of_slice: Tensor, learn_slice_motion: bool) -> Poses:
+    def poses(self, subject_of_slice: Tensor, config: TrainingConfig) -> Poses:
         """Poses in mm with the gauge fixed."""
         rotvec = self.global_rotvec - self.global_rotvec.mean(0)
         shift_mm = (self.global_shift - self.global_shift.mean(0)) * MM_PER_UNIT
-        if not learn_slice_motion:
+        gain = self.log_gain if config.learn_gain else torch.zeros_like(self.log_gain)
+        if not config.learn_slice_motion:
             still = torch.zeros_like(self.slice_rotvec)
-            return Poses(rotvec, shift_mm, still, still, self.log_scale)
-        moved = Poses(
-            rotvec, shift_mm, self.slice_rotvec, self.slice_shift * MM_PER_UNIT, self.log_scale
-        )
+            return Poses(rotvec, shift_mm, still, still, self.log_scale, gain)
+        slice_shift_mm = self.slice_shift * MM_PER_UNIT
+        moved = Poses(rotvec, shift_mm, self.slice_rotvec, slice_shift_mm, self.log_scale, gain)
         return moved.without_mean(subject_of_slice)
 
 
@@ -192,7 +196,8 @@ def objective(
     shift = cohort.global_shift.square().sum() + cohort.slice_shift.square().sum()
     loss = loss + config.weight_decay * weights + config.latent_penalty * latent
     loss = loss + config.rotation_penalty * rotation + config.translation_penalty * shift
-    return loss + config.scale_penalty * cohort.log_scale.square().sum(), -minus_psnr.detach()
+    scale = cohort.log_scale.square().sum() + cohort.log_gain.square().sum()
+    return loss + config.scale_penalty * scale, -minus_psnr.detach()
 
 
 def set_schedule(state: TrainingState, config: TrainingConfig) -> None:
@@ -230,7 +235,7 @@ def _predict(
     psf = config.psf if state.step >= config.psf_from * config.n_steps else NO_PSF
     device_type = table.position_mm.device.type
     with torch.autocast(device_type, dtype=torch.bfloat16, enabled=device_type == "cuda"):
-        poses = state.cohort.poses(table.slices.subject, config.learn_slice_motion)
+        poses = state.cohort.poses(table.slices.subject, config)
         latents = _noisy(state.cohort.latents, config.latent_noise, state.generator)
         prediction = predict(
             state.decoder, batch, table.slices, latents, poses, psf, state.generator

@@ -38,12 +38,17 @@ def validate(
     n_subjects = int(table.slices.subject.max()) + 1
     latents = latent_start.expand(n_subjects, -1).clone().requires_grad_(True)
     poses = Poses.identity(n_subjects, len(table.slices), device)
-    pose_values = [poses.global_rotvec, poses.log_scale, poses.global_translation_mm]
+    pose_values = [
+        poses.global_rotvec,
+        poses.log_scale,
+        poses.log_gain,
+        poses.global_translation_mm,
+    ]
     optimiser = torch.optim.Adam(
         [
             {"params": [latents], "lr": 2e-2},
-            {"params": pose_values[:2], "lr": 5e-3},
-            {"params": pose_values[2:], "lr": 0.2},
+            {"params": pose_values[:3], "lr": 5e-3},
+            {"params": pose_values[3:], "lr": 0.2},
         ]
     )
     for value in pose_values:

@@ -39,7 +39,7 @@ class Quality(Enum):
     def config(self) -> str | dict[str, Any]:
         """The fit's `--config`: a name, or settings to be written into a file."""
         if self is Quality.PREVIEW:
-            return {"gauss_newton": {"voxels": [1024] * 16, "n_tries": 1, "tempered_steps": 8}}
+            return {"gauss_newton": {"voxels": [1024] * 16, "tempered_steps": 8}}
         return "default" if self is Quality.STANDARD else "paper"
 
 

@@ -17,7 +17,7 @@ from NISFCore.phantom.protocol import AcquisitionProtocol
 from NISFCore.views import CARDIAC_VIEWS, View
 from Testing.Core.fitting.teacher import teacher_prior, teacher_study
 
-QUICK_FIT: dict[str, Any] = {"gauss_newton": {"voxels": [512, 512, 512], "n_tries": 1}}
+QUICK_FIT: dict[str, Any] = {"gauss_newton": {"voxels": [512, 512, 512]}}
 ENDLESS_FIT: dict[str, Any] = {
     "gauss_newton": None,
     "adam": {"n_steps": 1_000_000, "n_voxels": 256},

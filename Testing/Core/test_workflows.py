@@ -33,7 +33,7 @@ from Testing.Core.teacher_files import (
     write_study,
 )
 
-QUICK = FitConfig(GaussNewtonConfig(voxels=(512,) * 3, n_tries=1))
+QUICK = FitConfig(GaussNewtonConfig(voxels=(512,) * 3))
 NCC_FIGURES = {"intersection_ncc_before", "intersection_ncc_after"}
 
 

@@ -207,6 +207,10 @@ class Fitted:
     confidence: float | None = None
     volume_covariance: npt.NDArray[np.float64] | None = None
 
+    def image_gain(self, index: int) -> npt.NDArray[np.float32]:
+        """The slice's scale everywhere."""
+        return np.full(self.study.slices[index].shape, self.intensity_scale[index], np.float32)
+
     def label_confidence(
         self, points_ras: Points, cycle_fraction: float
     ) -> npt.NDArray[np.float32] | None:

@@ -35,7 +35,7 @@ SMALL = replace(
     export_spacing_mm=6.0,
     n_export_phases=4,
 )
-FAST = FitConfig(GaussNewtonConfig(voxels=(256,) * 2, n_tries=1))
+FAST = FitConfig(GaussNewtonConfig(voxels=(256,) * 2))
 COARSE = replace(CLINICAL, n_sa_slices=5, pixel_mm=5.0, fov_mm=180.0, n_sub_pixels=1, n_profile=1)
 
 

@@ -7,11 +7,11 @@ import numpy.typing as npt
 import torch
 
 from NISFCore.data.study import CineSlice, CineStudy, SliceLabels
-from NISFCore.fitting.fit import cropped_to_region
-from NISFCore.fitting.jacobian import GLOBAL, PER_SLICE
+from NISFCore.fitting.preparation import cropped_to_region
 from NISFCore.fitting.problem import Estimate, Posterior, fitted_parameters
 from NISFCore.fitting.result import FitResult, FitStep
 from NISFCore.fitting.uncertainty import fit_uncertainty
+from NISFCore.fitting.unknowns import GLOBAL, PER_SLICE
 from NISFCore.geometry.frame import CanonicalFrame
 from NISFCore.geometry.planes import pixel_centres_ras
 from NISFCore.geometry.rigid import invert_rigid, rigid, rotation_from_rotvec
@@ -20,6 +20,7 @@ from NISFCore.model.config import DecoderConfig
 from NISFCore.model.decoder import Decoder
 from NISFCore.model.motion_correction import Poses
 from NISFCore.model.prior import Prior, PriorInfo
+from NISFCore.model.receive_gain import N_GAIN
 from NISFCore.model.voxels import VoxelTable, inside_region, voxel_table
 from NISFCore.views import View
 
@@ -87,7 +88,8 @@ def random_poses(n_slices: int, seed: int, dtype: torch.dtype = torch.float32) -
         return torch.randn(n, 3, generator=g, dtype=torch.float64).to(dtype) * sd
 
     log_scale = rows(n_slices, 0.1)[:, 0]
-    return Poses(rows(1, 0.2), rows(1, 5.0), rows(n_slices, 0.1), rows(n_slices, 4.0), log_scale)
+    pose, motion = (rows(1, 0.2), rows(1, 5.0)), (rows(n_slices, 0.1), rows(n_slices, 4.0))
+    return Poses(*pose, *motion, log_scale, rows(N_GAIN // 3, 0.1).reshape(1, N_GAIN))
 
 
 def made_result(seed: int = 0, dtype: torch.dtype = torch.float32) -> Made:
@@ -132,7 +134,9 @@ def random_posterior(n_slices: int, seed: int = 0) -> Posterior:
     n = N_LATENT + GLOBAL + PER_SLICE * n_slices
     g = torch.Generator().manual_seed(seed)
     per_slice = [0.02] * 3 + [0.8] * 3 + [0.05]
-    sd = torch.tensor([0.3] * N_LATENT + [0.05] * 3 + [2.0] * 3 + per_slice * n_slices)
+    sd = torch.tensor(
+        [0.3] * N_LATENT + [0.05] * 3 + [2.0] * 3 + [0.1] * N_GAIN + per_slice * n_slices
+    )
     factor = sd[:, None] * torch.randn(n, 2 * n, generator=g, dtype=torch.float64)
     mixing = torch.randn(N_LATENT, N_LATENT, generator=g, dtype=torch.float64)
     return Posterior(factor @ factor.T / (2 * n), mixing.tril() + torch.eye(N_LATENT))
@@ -141,6 +145,12 @@ def random_posterior(n_slices: int, seed: int = 0) -> Posterior:
 def region_points_ras(made: Made, index: int) -> npt.NDArray[np.float64]:
     """The fitted pixels `(n, 3)` of a slice as scanned, in the order of the voxel table."""
     cine = made.result.study.slices[index]
-    points = pixel_centres_ras(cine.ras_from_ijk, cine.shape).reshape(-1, 3)
+    return pixel_centres_ras(cine.ras_from_ijk, cine.shape)[region_pixels(made, index)]
+
+
+def region_pixels(made: Made, index: int) -> npt.NDArray[np.bool_]:
+    """Which pixels `(rows, cols)` of a slice are fitted."""
+    cine = made.result.study.slices[index]
+    points = pixel_centres_ras(cine.ras_from_ijk, cine.shape)
     canonical = apply_affine(made.result.frame.canonical_from_ras, points)
-    return points[inside_region(canonical, made.result.prior.info.decoder.region)]
+    return inside_region(canonical, made.result.prior.info.decoder.region)

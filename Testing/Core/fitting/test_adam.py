@@ -87,7 +87,7 @@ def test_a_watcher_sees_every_step_and_costs_no_time(problem: FitProblem, solver
         if solver == "adam":
             last = solve_adam(problem, replace(SHORT_PAPER, n_steps=n), 0, watched)
         else:
-            config = GaussNewtonConfig(voxels=(256,) * n, n_tries=1)
+            config = GaussNewtonConfig(voxels=(256,) * n)
             last, _ = solve_gauss_newton(problem, config, 0, watched)
     wall = time.monotonic() - began
     assert [step for step, _ in seen] == watched.steps

@@ -7,7 +7,7 @@ import pytest
 
 from NISFCore.data.study import MIN_FRAME_PIXELS, CineSlice, CineStudy
 from NISFCore.errors import StudyError
-from NISFCore.fitting.fit import CROP_MARGIN_PIXELS, cropped_to_region
+from NISFCore.fitting.preparation import CROP_MARGIN_PIXELS, cropped_to_region
 from NISFCore.geometry.frame import CanonicalFrame
 from NISFCore.geometry.planes import pixel_centres_ras
 from NISFCore.geometry.spaces import apply_affine, invert_affine

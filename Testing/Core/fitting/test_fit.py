@@ -21,7 +21,7 @@ from Testing.Core.events import Keep
 from Testing.Core.fitting.results import made_result
 from Testing.Core.fitting.teacher import Teacher, teacher_prior, teacher_study
 
-FAST = FitConfig(GaussNewtonConfig(voxels=(512,) * 3, n_tries=1))
+FAST = FitConfig(GaussNewtonConfig(voxels=(512,) * 3))
 FAST_PAPER = FitConfig(gauss_newton=None, adam=AdamConfig(n_steps=4, n_voxels=300))
 BOTH = pytest.mark.parametrize("config", [FAST, FAST_PAPER], ids=["default", "paper"])
 
@@ -125,7 +125,7 @@ def test_a_cancel_is_seen_within_a_step(study: CineStudy, config: FitConfig) -> 
 @pytest.mark.parametrize(
     "config",
     [
-        FitConfig(GaussNewtonConfig(voxels=(3_000_000,), n_tries=1)),
+        FitConfig(GaussNewtonConfig(voxels=(3_000_000,))),
         FitConfig(gauss_newton=None, adam=AdamConfig(n_steps=1, n_voxels=3_000_000)),
     ],
     ids=["default", "paper"],

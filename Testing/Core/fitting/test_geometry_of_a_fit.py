@@ -24,6 +24,7 @@ from Testing.Core.fitting.results import (
     Made,
     made_result,
     random_rigid,
+    region_pixels,
     region_points_ras,
     result_of,
 )
@@ -56,7 +57,8 @@ def test_the_fitted_heart_on_corrected_pixels_is_what_the_forward_model_predicte
     """The end-to-end identity: everything exported is right only if this holds."""
     made = made_result(seed)
     heart, motions = made.result.field, made.result.slice_motions
-    for index, scale in enumerate(made.result.intensity_scale):
+    for index in range(len(made.result.study.slices)):
+        gain = made.result.image_gain(index)[region_pixels(made, index)]
         prediction = predicted(made, index)
         corrected = apply_affine(motions[index], region_points_ras(made, index))
         inside = heart.contains(corrected)
@@ -66,7 +68,7 @@ def test_the_fitted_heart_on_corrected_pixels_is_what_the_forward_model_predicte
         assert expected[inside].std() > 0.05
         # float32 coordinates of about 100 mm, an encoding that turns by about 1 rad per 4 mm
         np.testing.assert_allclose(
-            scale * samples.intensity[inside], expected[inside], atol=3e-5, rtol=0
+            gain[inside] * samples.intensity[inside], expected[inside], atol=3e-5, rtol=0
         )
         np.testing.assert_allclose(
             samples.label_probabilities[inside],
@@ -91,7 +93,7 @@ def test_the_slice_profile_lies_along_the_corrected_normal(seed: int) -> None:
         inside &= heart.contains(corrected)
         total += w * heart.evaluate(corrected, TIME).intensity
     assert inside.mean() > 0.6
-    expected = made.result.intensity_scale[index] * total
+    expected = made.result.image_gain(index)[region_pixels(made, index)] * total
     np.testing.assert_allclose(expected[inside], prediction[inside], atol=3e-5, rtol=0)
     without = predicted(made, index).intensity.numpy()
     assert np.abs(without - prediction)[inside].max() > 0.01  # the profile is no small matter
@@ -124,6 +126,7 @@ def with_common_motion(made: Made, common: Affine) -> Made:
         torch.from_numpy(np.stack(rotvecs)),
         torch.from_numpy(np.stack(shifts)),
         poses.log_scale,
+        poses.log_gain,
     )
     estimate, r = Estimate(made.estimate.latent, moved_poses), made.result
     return Made(result_of(estimate, r.study, r.frame, made.table, r.prior), estimate, made.table)

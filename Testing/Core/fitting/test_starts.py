@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 
 from NISFCore.data.study import CineStudy
-from NISFCore.fitting import gauss_newton
-from NISFCore.fitting.config import FitConfig, GaussNewtonConfig
 from NISFCore.fitting.fit import fit_study
 from NISFCore.fitting.starts import candidate_starts
 from NISFCore.geometry.frame import CanonicalFrame
@@ -67,24 +65,3 @@ def test_a_frame_that_is_upside_down_is_found_out(
     off = result.frame.canonical_from_ras @ invert_rigid(right.canonical_from_ras)
     assert np.allclose(off, np.eye(4), atol=1e-9)
     assert any("of 4 starts" in warning for warning in result.study.warnings)
-
-
-def test_of_two_tries_the_better_one_goes_on(
-    teacher: Teacher, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The second try is given out as the better one, then the first: the fits differ."""
-    config = FitConfig(GaussNewtonConfig(voxels=(512,) * 4, n_tries=2, try_steps=3))
-
-    def psnr_of_the_last_step(scores: list[float]) -> float:
-        left = iter(scores)
-        monkeypatch.setattr(gauss_newton, "misfit", lambda *_: next(left))
-        history = fit_study(teacher.study, teacher_prior(), config, device="cpu").history
-        assert [step.step for step in history] == list(range(1, 8))  # 3 + 3, and one to go on
-        return history[-1].psnr_db
-
-    first, second = psnr_of_the_last_step([1.0, 2.0]), psnr_of_the_last_step([2.0, 1.0])
-    assert first != second
-    alone = replace(config, gauss_newton=GaussNewtonConfig(voxels=(512,) * 4, n_tries=1))
-    monkeypatch.undo()
-    history = fit_study(teacher.study, teacher_prior(), alone, device="cpu").history
-    assert history[-1].psnr_db == first

@@ -5,9 +5,9 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from NISFCore.fitting.jacobian import GLOBAL, PER_SLICE
 from NISFCore.fitting.problem import Estimate, Posterior, fitted_parameters
 from NISFCore.fitting.uncertainty import fit_uncertainty
+from NISFCore.fitting.unknowns import GLOBAL, PER_SLICE
 from NISFCore.fitting.volume_gradients import (
     VOLUME_SPACING_MM,
     _region_points_mm,
@@ -15,6 +15,7 @@ from NISFCore.fitting.volume_gradients import (
 )
 from NISFCore.model.motion_correction import Poses
 from NISFCore.model.prior import Calibration
+from NISFCore.model.receive_gain import N_GAIN
 from Testing.Core.fitting.results import N_LATENT, Made, made_result, random_posterior, random_prior
 
 
@@ -28,7 +29,8 @@ def reported(made: Made, motion: npt.NDArray[np.float64]) -> npt.NDArray[np.floa
     n = len(made.result.study.slices)
     values = torch.tensor(motion)
     zero = torch.zeros(1, 3, dtype=torch.float64)
-    poses = Poses(zero, zero, values[:, :3], values[:, 3:], torch.zeros(n, dtype=torch.float64))
+    scale, gain = torch.zeros(n, dtype=torch.float64), torch.zeros(1, N_GAIN)
+    poses = Poses(zero, zero, values[:, :3], values[:, 3:], scale, gain)
     estimate = Estimate(torch.zeros(1, N_LATENT), poses)
     result = made.result
     p = fitted_parameters(estimate, result.study, result.frame, made.table)

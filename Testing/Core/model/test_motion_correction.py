@@ -10,6 +10,7 @@ from NISFCore.model.forward_model import sample_points
 from NISFCore.model.motion_correction import Poses
 from NISFCore.model.motion_correction import rotation_from_rotvec as torch_rotation
 from NISFCore.model.psf import NO_PSF
+from NISFCore.model.receive_gain import N_GAIN
 from Testing.Core.model.tables import random_table
 
 
@@ -32,7 +33,8 @@ def test_sample_points_are_global_pose_after_slice_motion_about_the_slice_centre
     table = random_table(n_slices, dtype=torch.float64)
     g = torch.Generator().manual_seed(5)
     r = [torch.randn(k, 3, generator=g, dtype=torch.float64) for k in (1, 1, n_slices, n_slices)]
-    poses = Poses(r[0] * 0.2, r[1] * 5, r[2] * 0.2, r[3] * 4, torch.zeros(n_slices))
+    moved = (r[0] * 0.2, r[1] * 5, r[2] * 0.2, r[3] * 4)
+    poses = Poses(*moved, torch.zeros(n_slices), torch.zeros(1, N_GAIN))
     batch = table.sample(50, g)
     points = sample_points(batch, table.slices, poses, NO_PSF).canonical_mm[:, 0].numpy()
     G = rigid(rotation_from_rotvec(poses.global_rotvec[0]), poses.global_translation_mm[0])
@@ -47,7 +49,8 @@ def test_sample_points_are_global_pose_after_slice_motion_about_the_slice_centre
 def test_without_mean_centres_each_subject_on_its_own() -> None:
     subject = torch.tensor([0, 0, 1, 1, 1])
     values = torch.randn(5, 3)
-    poses = Poses(torch.zeros(2, 3), torch.zeros(2, 3), values, values * 2, torch.ones(5))
+    still = torch.zeros(2, 3)
+    poses = Poses(still, still, values, values * 2, torch.ones(5), torch.zeros(2, N_GAIN))
     centred = poses.without_mean(subject)
     for n in (0, 1):
         assert torch.allclose(centred.slice_rotvec[subject == n].mean(0), torch.zeros(3), atol=1e-6)

@@ -116,12 +116,15 @@ def test_gauge_of_the_poses() -> None:
     with torch.no_grad():
         for p in state.cohort.motion:
             p.normal_()
-    poses = state.cohort.poses(table.slices.subject, learn_slice_motion=True)
+    poses = state.cohort.poses(table.slices.subject, CONFIG)
     assert torch.allclose(poses.global_translation_mm.mean(0), torch.zeros(3), atol=1e-4)
     first = poses.slice_rotvec[table.slices.subject == 0]
     assert torch.allclose(first.mean(0), torch.zeros(3), atol=1e-6)
-    still = state.cohort.poses(table.slices.subject, learn_slice_motion=False)
+    assert torch.equal(poses.log_gain, state.cohort.log_gain)
+    aligned = replace(CONFIG, learn_slice_motion=False, learn_gain=False)
+    still = state.cohort.poses(table.slices.subject, aligned)
     assert still.slice_rotvec.abs().max() == 0
+    assert still.log_gain.abs().max() == 0
 
 
 def test_paper_recipe_runs_with_its_monte_carlo_psf() -> None:

@@ -1,0 +1,71 @@
+"""Labels as evidence beside the images.
+
+With q a pixel's given probabilities and p the decoder's, seen through the slice profile, the
+residual is
+
+    rho = sqrt(2 KL(q || p)),   KL = sum_l q_l log(q_l / p_l)
+
+so that half its square is the label's negative log-likelihood, and one backward pass yields its
+Jacobian as it does for intensities. Neither scale nor gain matters.
+"""
+
+import torch
+from torch import Tensor
+
+from NISFCore.fitting.config import GuidanceConfig
+from NISFCore.fitting.jacobian import pose_columns
+from NISFCore.fitting.problem import Estimate, FitProblem
+from NISFCore.model.forward_model import sample_points
+from NISFCore.model.psf import PsfConfig
+from NISFCore.model.voxels import VoxelBatch
+
+MIN_PROBABILITY = 1e-6
+MIN_RESIDUAL = 1e-3  # the root's slope is infinite at zero
+
+
+def label_equations(
+    problem: FitProblem,
+    estimate: Estimate,
+    A: Tensor,
+    theta: Tensor,
+    config: GuidanceConfig,
+    psf: PsfConfig,
+    generator: torch.Generator,
+) -> tuple[Tensor, Tensor]:
+    """H and b of the given labels at fresh pixels, relinearised at zero as in `normal_equations`;
+    float64."""
+    evidence = problem.labels
+    assert evidence is not None  # the solver asks first
+    batch, target = evidence.sample(config.n_pixels, config.border_share, generator)
+    residual, J = linearise_labels(problem, estimate, A, batch, target, psf)
+    weights = (config.huber / residual.abs()).clamp(max=1.0)
+    WJ = J * (weights * (config.frame_worth * evidence.n_frames / len(residual)))[:, None]
+    H = (J.T @ WJ).double()
+    return H, H @ theta + (WJ.T @ residual).double()
+
+
+def linearise_labels(
+    problem: FitProblem,
+    estimate: Estimate,
+    A: Tensor,
+    batch: VoxelBatch,
+    target: Tensor,
+    psf: PsfConfig,
+) -> tuple[Tensor, Tensor]:
+    """-rho `(n,)` and its Jacobian `(n, n_unknowns)`: one forward and one backward pass."""
+    slices, poses = problem.table.slices, estimate.poses
+    points = sample_points(batch, slices, poses, psf)
+    k = len(points.weights)
+    x = points.canonical_mm.flatten(0, 1).detach().requires_grad_(True)
+    h = estimate.latent.expand(len(x), -1).detach().requires_grad_(True)
+    with torch.enable_grad():
+        logits = problem.prior.decoder(x, batch.cycle_fraction.repeat_interleave(k), h).label_logits
+        p = torch.softmax(logits, dim=1).view(-1, k, target.shape[1])
+        p = torch.einsum("nkl,k->nl", p, points.weights).clamp(min=MIN_PROBABILITY)
+        divergence = (torch.xlogy(target, target) - target * torch.log(p)).sum(1)
+        rho = (2 * divergence.clamp(min=0) + MIN_RESIDUAL**2).sqrt()
+        drho_dx, drho_dh = torch.autograd.grad(rho.sum(), (x, h))
+    n = len(batch)
+    g = drho_dx.view(n, k, 3)
+    columns = pose_columns(points, poses, slices, batch.slice_index, g, torch.zeros_like(rho))
+    return -rho.detach(), torch.cat([drho_dh.view(n, k, -1).sum(1) @ A, columns], dim=1)
