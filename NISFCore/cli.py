@@ -11,17 +11,17 @@ it needs: help, and mistakes on the command line, are answered at once.
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 from tyro.conf import Positional, arg, subcommand
 
 from NISFCore._version import __version__
 from NISFCore.cli_benchmark import Benchmark, Calibrate
+from NISFCore.cli_fit import Fit, Refit
 from NISFCore.cli_options import (
     Device,
     Job,
-    Labels,
     OptionalPath,
     OptionalText,
     Reading,
@@ -29,10 +29,7 @@ from NISFCore.cli_options import (
 )
 from NISFCore.console import (
     batch_text,
-    command_line,
     evaluation_table,
-    fit_notes,
-    fit_table,
     inspect_notes,
     print_error,
     print_json,
@@ -43,9 +40,6 @@ from NISFCore.console import (
 from NISFCore.errors import Cancelled, NISFError
 from NISFCore.export.settings import ExportSettings, parse_formats
 from NISFCore.views import CARDIAC_VIEWS, View
-
-if TYPE_CHECKING:
-    from NISFCore.fitting.result import FitResult
 
 EXIT_DONE, EXIT_SOME_FAILED, EXIT_ERROR, EXIT_CANCELLED = 0, 1, 2, 130
 
@@ -153,78 +147,6 @@ class Train:
         with self.job.supervised() as supervision:
             train_prior(self.cohort, self.out, config, **options, **supervision)
         self.job.answer({"file": str(self.out)}, f"prior: {self.out}")
-
-
-@dataclass(frozen=True)
-class Fit:
-    """Fit one study: aligned slices and a 4D heart.
-
-    Attributes:
-        input: a folder, zip or file of DICOM or NIfTI.
-        out: the result folder.
-        prior: a prior file; the bundled one by default.
-        config: default (Gauss-Newton), paper (Adam), or a JSON file of settings.
-        device: auto takes CUDA where it works.
-        overwrite: replace a result that exists.
-    """
-
-    input: Positional[Path]
-    out: Path
-    prior: OptionalPath = None
-    config: str = "default"
-    device: Device = "auto"
-    overwrite: bool = False
-    guidance: Annotated[Labels, arg(name="")] = Labels()
-    reading: Annotated[Reading, arg(name="")] = Reading()
-    job: Annotated[Job, arg(name="")] = Job()
-
-    def run(self) -> None:
-        from NISFCore import workflows
-
-        source, config = self.reading.of(self.input), workflows.fit_config(self.config)
-        options = options_of(self, "prior", "device", "overwrite")
-        options["labels"] = self.guidance.given()
-        with self.job.supervised() as supervision:
-            result = workflows.fit_input(source, self.out, config=config, **options, **supervision)
-        _answer_fit(self.job, result, self.out)
-
-
-@dataclass(frozen=True)
-class Refit:
-    """Go on from a result with labels that somebody drew: a matter of seconds.
-
-    Attributes:
-        result: a folder made by `nisf fit`; it stays as it is.
-        out: the new result folder.
-        device: auto takes CUDA where it works.
-        overwrite: replace a result that exists.
-    """
-
-    result: Positional[Path]
-    out: Path
-    device: Device = "auto"
-    overwrite: bool = False
-    guidance: Annotated[Labels, arg(name="")] = Labels()
-    job: Annotated[Job, arg(name="")] = Job()
-
-    def run(self) -> None:
-        from NISFCore import workflows
-        from NISFCore.errors import ConfigError
-
-        labels = self.guidance.given()
-        if labels is None:
-            raise ConfigError("labels: none given; a refit needs --labels FILE@PHASE")
-        options = options_of(self, "device", "overwrite")
-        with self.job.supervised() as supervision:
-            result = workflows.refit_result(self.result, self.out, labels, **options, **supervision)
-        _answer_fit(self.job, result, self.out)
-
-
-def _answer_fit(job: Job, result: "FitResult", out: Path) -> None:
-    then = command_line("nisf", "export", out, "--out", f"{out}-export")
-    values = {"folder": str(out), **result.figures, "warnings": list(result.study.warnings)}
-    notes = [*fit_notes(result), f"result: {out}", f"next: {then}"]
-    job.answer(values, fit_table(result), *notes)
 
 
 @dataclass(frozen=True)

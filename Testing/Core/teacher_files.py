@@ -41,7 +41,7 @@ def write_study(folder: Path, views: tuple[View, ...] = CARDIAC_VIEWS, seed: int
 def small_prior() -> Prior:
     """The teacher's prior of a smaller region: less to render and to export."""
     whole = teacher_prior()
-    region = HeartRegion(semi_axes_mm=(40.0, 36.0, 42.0))
+    region = HeartRegion((14.0, 0.0, 4.0), (40.0, 36.0, 42.0))
     config = replace(whole.info.decoder, region=region)
     decoder = Decoder(config)
     decoder.load_state_dict(whole.decoder.state_dict())
