@@ -26,7 +26,7 @@ from Testing.Core.teacher_files import (
     write_study,
 )
 
-COMMANDS = ["demo", "inspect", "fit", "export", "batch", "evaluate", "simulate", "train"]
+COMMANDS = ["demo", "inspect", "fit", "refit", "export", "batch", "evaluate", "simulate", "train"]
 HEAVY = {"torch", "scipy", "vtkmodules", "matplotlib", "pydicom", "skimage", "nibabel"}
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="signals end a process on Windows")
 
@@ -109,7 +109,8 @@ def test_every_command_explains_all_its_options(command: str, capsys: Text) -> N
     options = {
         "demo": ["--out", "--seed", "--device", "--overwrite"],
         "inspect": ["--json", "--contact-sheet", "--slices", "--views", "--view", "--select"],
-        "fit": ["--out", "--prior", "--config", "--device", "--views", "--view", "--overwrite"],
+        "fit": ["--out", "--prior", "--config", "--device", "--views", "--view", "--labels"],
+        "refit": ["--out", "--labels", "--partial", "--numbers", "--device", "--overwrite"],
         "export": ["--out", "--spacing-mm", "--phases", "--formats", "--truth", "--overwrite"],
         "batch": ["--prior", "--views", "--formats", "--workers", "--keep-names"],
         "evaluate": ["--truth", "--json"],
@@ -249,6 +250,38 @@ def test_slices_can_be_left_out(files: Path, tmp_path: Path, capsys: Text) -> No
     first, *rest = fit_arguments(files, tmp_path / "result")
     assert nisf(first, "--leave-out", "SA_01", "--leave-out", "LA_3CH", *rest) == 0
     assert len(load_result(tmp_path / "result").study.slices) == 7
+
+
+def test_labels_guide_a_fit_and_a_refit(files: Path, tmp_path: Path, capsys: Text) -> None:
+    drawn = files / "study" / "SA_03_seg.nii"
+    labels = ["--labels", f"{drawn}"]
+    assert nisf(*fit_arguments(files, tmp_path / "fit"), *labels, "--progress", "json") == 0
+    given = load_result(tmp_path / "fit").settings["labels"]
+    assert given["files"] == [drawn.name]
+    assert given["frames"] == [{"slice": "SA_03", "phase": k} for k in range(4)]
+    refit = ["refit", tmp_path / "fit", "--out", tmp_path / "refit ä", "--device", "cpu"]
+    assert nisf(*refit, *labels, "--labels", files / "study" / "LA_4CH_seg.nii") == 0
+    assert "refit ä" in capsys.readouterr().out
+    second = load_result(tmp_path / "refit ä")
+    assert second.settings["labels"]["files"] == [drawn.name, "LA_4CH_seg.nii"]
+    assert len(second.history) <= 16
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ([], "needs --labels"),
+        (["--labels", "none.nii@0"], "none.nii"),
+        (["--labels", "SA_03_seg.nii@ED"], "zero-based"),
+    ],
+)
+def test_a_refit_explains_what_it_lacks(
+    more: list[str], message: str, files: Path, tmp_path: Path, capsys: Text
+) -> None:
+    assert nisf(*fit_arguments(files, tmp_path / "fit"), "--progress", "none") == 0
+    assert nisf("refit", tmp_path / "fit", "--out", tmp_path / "again", *more) == 2
+    assert message in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "again").exists()
 
 
 def test_what_exists_is_not_replaced_unasked(files: Path, tmp_path: Path, capsys: Text) -> None:
