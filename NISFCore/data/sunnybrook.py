@@ -67,7 +67,7 @@ def read_sunnybrook(
         read = read_source(source, path, views=views, select=select)
     folder = contour_folder(path)
     if folder is None:
-        said = f"no contours were found for {path.name}: the study has no labels"
+        said = "no contours were found for this subject: the study has no labels"
         return replace(read.study, warnings=(*read.study.warnings, said))
     return _with_contours(read, find_contours(folder))
 

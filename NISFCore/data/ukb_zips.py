@@ -29,7 +29,7 @@ MANIFESTS = ("manifest.csv", "manifest.cvs")
 """Tables of the zips' files (misspelt in many of them); the headers say the same."""
 
 _ZIP = re.compile(r"^(\d+)_(20208|20209)_(\d+_\d+)\.zip$", re.IGNORECASE)
-_FIELD_FOLDER = re.compile(r"20208|20209")
+_FIELD_FOLDER = re.compile(r"(?<!\d)2020[89](?!\d)")
 
 
 @dataclass(frozen=True)
