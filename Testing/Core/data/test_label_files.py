@@ -12,7 +12,6 @@ import pytest
 from NISFCore.data.guidance import Guidance, SliceGuidance, read_guidance
 from NISFCore.data.label_files import LabelFile, parse_label_file
 from NISFCore.data.label_segments import label_of_segment
-from NISFCore.data.read import read_study
 from NISFCore.data.study import CineStudy
 from NISFCore.errors import ConfigError, NISFError, StudyError
 from NISFCore.export.nifti_files import nifti_stream
@@ -23,7 +22,6 @@ from NISFCore.export.nrrd_files import (
     write_segmentation_nrrd,
 )
 from NISFCore.geometry.grids import box_grid
-from NISFCore.geometry.planes import pixel_centres_ras
 from NISFCore.geometry.rigid import rigid_about
 from NISFCore.labels import FOREGROUND, LABEL_INFO, Label
 from NISFCore.views import View
@@ -44,7 +42,6 @@ from Testing.Core.generators.labelled_heart import (
 STUDY = heart_study()
 SA = STUDY.of_view(View.SA)
 LA = STUDY.of_view(View.LA_4CH)[0]
-REAL = Path(__file__).resolve().parents[4] / "shared" / "data" / "bivme-patient1"
 
 
 def entries_of(
@@ -534,37 +531,3 @@ def test_guidance_is_checked_against_its_study() -> None:
     cropped = replace(LA.cropped((0, 0), (20, 20)))
     with pytest.raises(StudyError, match=r"got \(44, 60\) pixels for LA_4CH, which has \(20, 20\)"):
         Guidance((entry(),)).check(CineStudy((*SA, cropped)))
-
-
-# ---------------------------------------------------------------- the real study's geometry
-
-
-@pytest.mark.real_study
-@pytest.mark.skipif(not REAL.is_dir(), reason="the shared real study is not beside the checkout")
-def test_real_planes(tmp_path: Path) -> None:
-    """Concentric shells about a point of the heart, drawn on three planes with axes turned over."""
-    study = read_study(REAL)
-    centre = np.mean([item.centre_ras for item in study.slices], axis=0)
-
-    def shells(points: Any) -> Any:
-        shell = np.linalg.norm(points - centre, axis=-1) // 15.0
-        return np.asarray(shell % 4, dtype=np.uint8)
-
-    chosen = [study.slices[1], study.slices[3], study.of_view(View.LA_4CH)[0]]
-    files = []
-    for item in chosen:
-        labels = shells(pixel_centres_ras(item.ras_from_ijk, item.shape))
-        drawing = Drawing(labels.T[:, :, None], item.ras_from_ijk)
-        drawing = drawing.reoriented([2, 1, 0], (True, False, True))
-        path = write_nrrd(tmp_path / f"{item.name} ä.nrrd", drawing)
-        files.append(LabelFile(path, 9, keeps_background=True))
-    guidance = read_guidance(study, files)
-    guidance.check(study)
-    assert guidance.warnings == ()
-    by_name = {e.slice_name: e for e in guidance.entries}
-    assert set(by_name) == {item.name for item in chosen}
-    for item in chosen:
-        expected = shells(pixel_centres_ras(item.ras_from_ijk, item.shape))
-        assert len(np.unique(expected)) == 4
-        np.testing.assert_array_equal(hard(by_name[item.name]), expected)
-        assert by_name[item.name].phase == 9
