@@ -142,7 +142,7 @@ def test_a_zip_of_somebody_else_under_the_right_name(folder: Path) -> None:
 def test_pictures_drawn_over_by_the_scanner_are_left_out(folder: Path) -> None:
     """The series "InlineVF" repeats the stack later, with contours burnt into it."""
     sa, la = ukb_planes()
-    drawn = [replace(p, series=60 + k, description="CINE_segmented_SAX_InlineVF")
+    drawn = [replace(p, series=60 + k, n_phases=10, description="CINE_segmented_SAX_InlineVF")
              for k, p in enumerate(sa)]  # fmt: skip
     ukb_zip(folder / f"{EID}_20208_2_0.zip", la)
     ukb_zip(folder / f"{EID}_20209_2_0.zip", [*sa, *drawn])
