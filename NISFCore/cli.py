@@ -8,6 +8,7 @@ The libraries behind a command (torch, VTK, ...) take seconds to load, so each `
 it needs: help, and mistakes on the command line, are answered at once.
 """
 
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -312,6 +313,8 @@ Command = (
 def main(arguments: list[str] | None = None) -> int:
     """Run the program; returns its exit code."""
     tolerate_any_encoding()
+    # numpy's threads and torch's wait for work by spinning: beside each other they cost a third
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments == ["--version"]:
         show(f"nisf {__version__}")

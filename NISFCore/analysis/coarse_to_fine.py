@@ -183,16 +183,21 @@ class GridRenderer:
         for known in set(self._details) - needed - {int(self._keys[0])}:
             del self._details[known]
         if key not in self._details:
-            volume = self._cycle.volume(key)[0]
-            self._details[key] = [self._detail_in_slab(key, volume, slab) for slab in self._slabs]
+            volume = self._cycle.volume(key)
+            near = _near_labels(volume[1:])
+            self._details[key] = [
+                self._detail_in_slab(key, volume[0], near, slab) for slab in self._slabs
+            ]
         return self._details[key]
 
-    def _detail_in_slab(self, key: int, volume: Array, slab: slice) -> _Detail:
-        """A voxel on a lattice point has a range of zero, and no detail."""
+    def _detail_in_slab(self, key: int, volume: Array, near: Mask, slab: slice) -> _Detail:
+        """A voxel on a lattice point has a range of zero, and no detail; nor has one that is far
+        from every label, where a heart's surroundings are vague."""
         self._cancel.check()
         below, above = ((k[slab], j, i) for k, j, i in (self._below, self._above))
         uneven = DETAIL_SHARE * corner_ranges(volume, below, above)
         wanted = (uneven > (self._tolerance.intensity or 0.0)) & self._inside[slab]
+        wanted &= near[np.ix_(self._cells[0][slab], *self._cells[1:])]
         voxels = np.flatnonzero(wanted)
         kji = np.argwhere(wanted)
         kji[:, 0] += slab.start
@@ -292,6 +297,12 @@ def labels_at_points(
     exact = evaluate_continued(cycle.field, points_ras[unsure], t, cancel)
     labels[unsure] = exact[:, 1:].argmax(axis=1)
     return labels
+
+
+def _near_labels(logs: Array) -> Mask:
+    """The cells in which some label may be."""
+    near = logs[Label.BACKGROUND] - logs[1:].max(axis=0) <= CLEAR_MARGIN
+    return cell_ranges(near.astype(np.float32)) + near[:-1, :-1, :-1] > 0
 
 
 def _slabs(grid: Grid) -> list[slice]:
