@@ -21,7 +21,7 @@ from NISFCore.phantom import (
     sample_protocol,
     simulate_study,
 )
-from NISFCore.phantom.protocol import AcquisitionProtocol
+from NISFCore.phantom.protocol import COHORT_STACK_MM, AcquisitionProtocol
 from NISFCore.phantom.scanner import _Scanner
 from NISFCore.progress import CancelToken
 from NISFCore.views import View
@@ -188,8 +188,11 @@ def test_protocols_vary_within_clinical_ranges() -> None:
         assert 1.4 <= p.pixel_mm <= 1.9
         assert 25 <= p.n_phases <= 50
     assert sample_protocol(1) == sample_protocol(1)
-    varied = sample_protocol(1, "cohort")
-    assert replace(varied, n_sa_slices=11, slice_spacing_mm=10.5, n_radial_planes=5) == COHORT
+    for seed in range(5):
+        varied = sample_protocol(seed, "cohort")
+        assert varied.n_sa_slices * varied.slice_spacing_mm == pytest.approx(COHORT_STACK_MM)
+        planes = {"n_sa_slices", "slice_spacing_mm", "n_radial_planes"}
+        assert replace(varied, **{name: getattr(COHORT, name) for name in planes}) == COHORT
 
 
 def test_unknown_preset_and_absurd_protocol_are_errors() -> None:
