@@ -17,7 +17,7 @@ from NISFCore.console import (
     show,
 )
 from NISFCore.progress import CancelToken, ProgressReporter
-from NISFCore.views import CARDIAC_VIEWS, View
+from NISFCore.views import CARDIAC_VIEWS, ImageSide, View
 
 if TYPE_CHECKING:
     from NISFCore.workflows import GivenLabels, StudyInput
@@ -73,18 +73,26 @@ class Reading:
         select: which examination, where the input holds several.
         leave_out: a slice not to use, by the name that `nisf inspect` shows (may be given
             repeatedly).
+        rv_side: where the RV lies in the short-axis images, seen from the LV, as `nisf inspect`
+            shows them; needed where the files do not say how the patient lay.
+        base_slice: name of the short-axis slice at the base's end of the stack; the same.
     """
 
     views: tuple[View, ...] = CARDIAC_VIEWS
     view: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="NAME=VIEW")] = ()
     select: OptionalText = None
     leave_out: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="NAME")] = ()
+    rv_side: ImageSide | None = None
+    base_slice: OptionalText = None
 
     def of(self, path: Path) -> "StudyInput":
         from NISFCore import workflows
 
         overrides = workflows.view_overrides(self.view)
-        return workflows.StudyInput(path, overrides, self.select, self.views, self.leave_out)
+        orientation = workflows.GivenOrientation(self.rv_side, self.base_slice)
+        return workflows.StudyInput(
+            path, overrides, self.select, self.views, self.leave_out, orientation
+        )
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
-"""Kinds of cine imaging plane."""
+"""Kinds of cine imaging plane, and the sides of an image."""
 
 from enum import Enum
+from typing import Literal, get_args
 
 
 class View(str, Enum):
@@ -24,3 +25,8 @@ class View(str, Enum):
 
 LONG_AXIS_VIEWS = (View.LA_2CH, View.LA_3CH, View.LA_4CH)
 CARDIAC_VIEWS = (View.SA, *LONG_AXIS_VIEWS)
+
+ImageSide = Literal["right", "down-right", "down", "down-left", "left", "up-left", "up", "up-right"]
+"""A side of an image as it is displayed, columns to the right and rows downwards; in steps of 45
+degrees from the columns to the rows."""
+IMAGE_SIDES: tuple[ImageSide, ...] = get_args(ImageSide)

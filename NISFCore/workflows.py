@@ -12,6 +12,7 @@ from typing import Any
 
 from NISFCore.analysis.evaluation import Evaluation, evaluate, intersection_ncc_before_after
 from NISFCore.config import from_json_object
+from NISFCore.data.anatomy import GivenOrientation
 from NISFCore.data.guidance import Guidance, read_guidance
 from NISFCore.data.label_files import LabelFile
 from NISFCore.data.read import read_study
@@ -60,6 +61,7 @@ class StudyInput:
         select: which examination, where the input holds several.
         views: the views to use.
         leave_out: names of slices that are not used.
+        orientation: what the user says of the short-axis images, where files do not.
     """
 
     path: Path
@@ -67,6 +69,7 @@ class StudyInput:
     select: str | None = None
     views: tuple[View, ...] = CARDIAC_VIEWS
     leave_out: tuple[str, ...] = ()
+    orientation: GivenOrientation = GivenOrientation()
 
     def read(self, cancel: CancelToken | None = None) -> CineStudy:
         """The study, restricted to `views` and without `leave_out`.
@@ -160,6 +163,7 @@ def fit_input(
         prior,
         config,
         guidance=labels.placed_on(study) if labels else None,
+        anatomy=source.orientation.hint_for(study),
         device=device,
         progress=progress,
         cancel=cancel,

@@ -11,7 +11,13 @@ import numpy.typing as npt
 from scipy.ndimage import gaussian_filter
 
 from NISFCore.data.study import CineSlice, CineStudy
-from NISFCore.geometry.frame import CanonicalFrame, ViewPlane, canonical_frame
+from NISFCore.geometry.frame import (
+    NO_HINT,
+    AnatomyHint,
+    CanonicalFrame,
+    ViewPlane,
+    canonical_frame,
+)
 from NISFCore.geometry.planes import pixel_centres_ras
 from NISFCore.geometry.spaces import Points
 from NISFCore.views import View
@@ -31,15 +37,19 @@ N_ITERATIONS = 10
 Image = npt.NDArray[np.float64]
 
 
-def canonical_frame_of(study: CineStudy) -> CanonicalFrame:
+def canonical_frame_of(study: CineStudy, hint: AnatomyHint = NO_HINT) -> CanonicalFrame:
     """The canonical frame from the study's planes and the beating of its images.
+
+    Args:
+        hint: what labels or the user say (see `anatomy`).
 
     Raises:
         StudyError: if the planes do not determine an LV axis.
     """
     planes = [ViewPlane(s.view, s.ras_from_ijk, s.shape) for s in study.slices]
     sources = study.of_view(View.SA) or study.slices
-    return canonical_frame(planes, beating_centre_ras(sources), study.has_patient_orientation)
+    beating = beating_centre_ras(sources)
+    return canonical_frame(planes, beating, study.has_patient_orientation, hint)
 
 
 def beating_centre_ras(slices: Sequence[CineSlice]) -> Points | None:

@@ -9,9 +9,11 @@ from typing import Any
 import torch
 
 from NISFCore.config import to_json_object
+from NISFCore.data.anatomy import combined_hint, hint_from_labels
 from NISFCore.data.canonical import canonical_frame_of
 from NISFCore.data.guidance import Guidance
 from NISFCore.data.study import CineStudy
+from NISFCore.errors import StudyError
 from NISFCore.fitting.adam import solve_adam
 from NISFCore.fitting.config import DEFAULT, REFIT, AdamConfig, FitConfig
 from NISFCore.fitting.gauss_newton import solve_gauss_newton
@@ -29,7 +31,7 @@ from NISFCore.fitting.result import FitResult
 from NISFCore.fitting.starts import best_start, candidate_starts
 from NISFCore.fitting.uncertainty import fit_uncertainty
 from NISFCore.fitting.warm_start import estimate_of
-from NISFCore.geometry.frame import CanonicalFrame
+from NISFCore.geometry.frame import NO_HINT, AnatomyHint, CanonicalFrame
 from NISFCore.model.device import resolve_device
 from NISFCore.model.forward_model import predict
 from NISFCore.model.prior import Prior
@@ -45,6 +47,7 @@ def fit_study(
     config: FitConfig = DEFAULT,
     *,
     guidance: Guidance | None = None,
+    anatomy: AnatomyHint | None = None,
     device: str = "auto",
     progress: ProgressReporter | None = None,
     cancel: CancelToken | None = None,
@@ -54,10 +57,12 @@ def fit_study(
     Args:
         study: labels in it, if any, are not used.
         guidance: labels that are to be used, placed on `study`.
+        anatomy: what the user says of the heart's place; by default what the labels say.
         device: "auto", "cpu" or "cuda".
 
     Raises:
         StudyError: if the planes give no frame or no slice shows the heart region.
+        StudyError: if the patient's orientation is lost, and neither labels nor user tell it.
         StudyError: if the labels do not belong to the study.
         Cancelled: at the latest when the voxels now in the decoder are through.
     """
@@ -65,7 +70,7 @@ def fit_study(
     job = _Job(config, guidance, resolve_device(device), progress, cancel)
     on_device = job.on_device(prior)
     with frozen(on_device):
-        frame = _frame(study, on_device, job)
+        frame = _frame(study, on_device, job, _hint(study, guidance, anatomy))
         return _fitted(study, prior, on_device, frame, job, None, began)
 
 
@@ -181,13 +186,31 @@ def _fitted(
     )
 
 
-def _frame(study: CineStudy, prior: Prior, job: _Job) -> CanonicalFrame:
+def _hint(study: CineStudy, guidance: Guidance | None, anatomy: AnatomyHint | None) -> AnatomyHint:
+    """What the user or the labels say of the heart's place.
+
+    Raises:
+        StudyError: if that is needed and missing: likelihood chooses the wrong one of hearts that
+            are mirrored or upside down, so nothing is chosen.
+    """
+    hint = combined_hint(hint_from_labels(study, guidance), anatomy or NO_HINT)
+    if not study.has_patient_orientation and not hint.says_orientation:
+        raise StudyError(
+            "the files do not say how the patient lay, so it is unknown where the RV and the base "
+            "are: give labels of two short-axis slices or more with LV and RV, or --rv-side and "
+            "--base-slice as seen by `nisf inspect`"
+        )
+    return hint
+
+
+def _frame(study: CineStudy, prior: Prior, job: _Job, hint: AnatomyHint) -> CanonicalFrame:
     """The frame from the planes; where they leave it uncertain, the best of several."""
-    frame = canonical_frame_of(study)
+    frame = canonical_frame_of(study, hint)
     config = job.config
     if config.gauss_newton is None:
         return frame
-    starts = candidate_starts(study, frame)
+    labels = hint_from_labels(study, job.guidance)
+    starts = candidate_starts(study, frame, labels.rv_centroid_ras is not None)
 
     def problem_of(frame: CanonicalFrame) -> FitProblem:
         return job.seen(study, prior, frame)[1]

@@ -36,10 +36,15 @@ class Start:
     frame: CanonicalFrame
 
 
-def candidate_starts(study: CineStudy, frame: CanonicalFrame) -> list[Start]:
-    """The frame itself, first, and what else it could be in view of what it had to assume."""
+def candidate_starts(
+    study: CineStudy, frame: CanonicalFrame, rv_is_labelled: bool = False
+) -> list[Start]:
+    """The frame itself, first, and what else it could be in view of what it had to assume.
+
+    A heart that is mirrored or upside down is no start: images are often likelier then.
+    """
     starts = [Start("as found from the planes", frame)]
-    if not study.of_view(View.LA_4CH):
+    if not study.of_view(View.LA_4CH) and not rv_is_labelled:
         for deg in (-TURN_DEG, TURN_DEG):
             starts.append(
                 _moved(frame, f"turned by {deg:+.0f} degrees about the LV axis", z_deg=deg)
@@ -47,10 +52,6 @@ def candidate_starts(study: CineStudy, frame: CanonicalFrame) -> list[Start]:
     if not study.of_view(View.SA):
         for mm in (-SHIFT_MM, SHIFT_MM):
             starts.append(_moved(frame, f"shifted by {mm:+.0f} mm along the LV axis", shift_mm=mm))
-    if not study.has_patient_orientation:
-        starts.append(_moved(frame, "RV on the other side", z_deg=180.0))
-        starts.append(_moved(frame, "base and apex exchanged", x_deg=180.0))
-        starts.append(_moved(frame, "both exchanged", z_deg=180.0, x_deg=180.0))
     return starts
 
 
@@ -80,12 +81,9 @@ def best_start(
     return replace(best, frame=replace(best.frame, assumptions=(*best.frame.assumptions, said)))
 
 
-def _moved(
-    frame: CanonicalFrame, name: str, z_deg: float = 0.0, x_deg: float = 0.0, shift_mm: float = 0.0
-) -> Start:
+def _moved(frame: CanonicalFrame, name: str, z_deg: float = 0.0, shift_mm: float = 0.0) -> Start:
     about_z = rotation_from_rotvec(np.deg2rad([0.0, 0.0, z_deg]))
-    about_x = rotation_from_rotvec(np.deg2rad([x_deg, 0.0, 0.0]))
-    moved: Affine = rigid(about_x @ about_z, [0.0, 0.0, shift_mm]) @ frame.canonical_from_ras
+    moved: Affine = rigid(about_z, [0.0, 0.0, shift_mm]) @ frame.canonical_from_ras
     return Start(name, replace(frame, canonical_from_ras=moved))
 
 

@@ -5,11 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from NISFCore.data.canonical import canonical_frame_of
 from NISFCore.data.study import CineStudy
+from NISFCore.errors import StudyError
 from NISFCore.fitting.fit import fit_study
 from NISFCore.fitting.starts import candidate_starts
-from NISFCore.geometry.frame import CanonicalFrame
-from NISFCore.geometry.rigid import invert_rigid, is_rigid, rotation_angle_deg
+from NISFCore.geometry.frame import AnatomyHint, CanonicalFrame
+from NISFCore.geometry.rigid import is_rigid
 from NISFCore.views import View
 from Testing.Core.fitting.teacher import Teacher, teacher_prior, teacher_study
 
@@ -41,27 +43,25 @@ def test_what_is_missing_is_tried(teacher: Teacher, missing: View, n: int) -> No
     assert starts[0].frame is FRAME
 
 
-def test_an_unknown_orientation_tries_every_handedness(teacher: Teacher) -> None:
-    starts = candidate_starts(replace(teacher.study, has_patient_orientation=False), FRAME)
-    turns = [s.frame.canonical_from_ras[:3, :3] for s in starts]
-    assert len(turns) == 4
-    angles = [rotation_angle_deg(a.T @ b) for i, a in enumerate(turns) for b in turns[:i]]
-    assert angles == pytest.approx([180.0] * 6)
+def test_labels_that_show_the_rv_need_no_trial(teacher: Teacher) -> None:
+    study = without(teacher.study, View.LA_4CH)
+    assert len(candidate_starts(study, FRAME, rv_is_labelled=True)) == 1
 
 
-def test_a_frame_that_is_upside_down_is_found_out(
-    teacher: Teacher, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The planes of a file without patient orientation, read with base and apex exchanged."""
-    import NISFCore.fitting.fit as fitting
-
-    right = fitting.canonical_frame_of(teacher.study)
-    turned = np.diag([1.0, -1.0, -1.0, 1.0]) @ right.canonical_from_ras
-    wrong = replace(right, canonical_from_ras=turned)
-    monkeypatch.setattr(fitting, "canonical_frame_of", lambda study: wrong)
+def test_a_lost_orientation_is_asked_for(teacher: Teacher) -> None:
     study = replace(teacher.study, has_patient_orientation=False)
-    result = fit_study(study, teacher_prior(), device="cpu")
-    assert "base and apex exchanged" in result.frame.assumptions[-1]
-    off = result.frame.canonical_from_ras @ invert_rigid(right.canonical_from_ras)
-    assert np.allclose(off, np.eye(4), atol=1e-9)
-    assert any("of 4 starts" in warning for warning in result.study.warnings)
+    with pytest.raises(StudyError, match="--rv-side"):
+        fit_study(study, teacher_prior(), device="cpu")
+
+
+def test_a_lost_orientation_is_replaced_by_what_the_user_says(teacher: Teacher) -> None:
+    right = canonical_frame_of(teacher.study)
+    x, z = right.canonical_from_ras[0, :3], right.canonical_from_ras[2, :3]
+    study = replace(teacher.study, has_patient_orientation=False)
+    for sign in (1.0, -1.0):
+        hint = AnatomyHint("the user", rv_centroid_ras=x, base_ras=sign * z)
+        result = fit_study(study, teacher_prior(), anatomy=hint, device="cpu")
+        found = result.frame.canonical_from_ras
+        assert np.allclose(found[2, :3], sign * z)
+        assert found[0, :3] @ x > 0.9  # the 4-chamber plane gives the line, the user its sign
+        assert not any("swapped" in text for text in result.frame.assumptions)
