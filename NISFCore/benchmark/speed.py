@@ -99,7 +99,12 @@ class Watcher:
         on_slices = [heart_points_on_slice(cine, centre) for cine in slices]
         T = slice_motion_errors(motions, true, on_slices).truth_from_estimate
         canonical_from_ras = parameters.global_pose @ self.frame.canonical_from_ras
-        heart = FittedHeart(self.problem.prior.decoder, parameters.latent, canonical_from_ras)
+        heart = FittedHeart(
+            self.problem.prior.decoder,
+            parameters.latent,
+            canonical_from_ras,
+            parameters.tissue_offset,
+        )
         counts = DiceCounts()
         for k, (points, labels) in enumerate(zip(self._points, self._labels, strict=True)):
             seen = apply_affine(invert_rigid(T), points)

@@ -7,6 +7,7 @@ what differs between the two is the descent alone.
 """
 
 import math
+from dataclasses import replace
 from typing import Protocol
 
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor
 from NISFCore.fitting.config import AdamConfig, AdamTuning
 from NISFCore.fitting.gauss_newton import latent_factor
 from NISFCore.fitting.problem import VOXELS_PER_PART, Estimate, FitProblem, Recorder
+from NISFCore.labels import N_LABELS
 from NISFCore.model.forward_model import Prediction, predict
 from NISFCore.model.motion_correction import Poses
 from NISFCore.model.receive_gain import N_GAIN
@@ -56,17 +58,19 @@ class PaperUnknowns:
         self.rotvec = _zeros(problem, n_slices, 3)
         self.shift = _zeros(problem, n_slices, 3)
         self.scale = _zeros(problem, n_slices)
-        self._no_gain = _zeros(problem, 1, N_GAIN).detach()
+        self._still = Poses.identity(1, n_slices, problem.device)
 
     def groups(self) -> list[dict[str, object]]:
         values = [self.latent, self.rotvec, self.shift, self.scale]
         return [{"params": values, "lr": self._config.rate}]
 
     def estimate(self) -> Estimate:
-        nothing = torch.zeros_like(self.rotvec[:1])
-        log_scale = torch.log1p(self._config.scale_bound * torch.tanh(self.scale))
-        shift_mm = self.shift * MM_PER_UNIT
-        poses = Poses(nothing, nothing, self.rotvec, shift_mm, log_scale, self._no_gain)
+        poses = replace(
+            self._still,
+            slice_rotvec=self.rotvec,
+            slice_translation_mm=self.shift * MM_PER_UNIT,
+            log_scale=torch.log1p(self._config.scale_bound * torch.tanh(self.scale)),
+        )
         return Estimate(self.latent, poses)
 
     def penalty(self) -> Tensor:
@@ -101,6 +105,7 @@ class TunedUnknowns:
         self.slices = _zeros(problem, n_slices, 2, 3)
         self.scale = _zeros(problem, n_slices)
         self.gain = _zeros(problem, 1, N_GAIN)
+        self.offset = _zeros(problem, 1, N_LABELS)
 
     def groups(self) -> list[dict[str, object]]:
         t = self._tuning
@@ -108,7 +113,7 @@ class TunedUnknowns:
             {"params": [self.latent], "lr": t.latent_rate},
             {"params": [self.common], "lr": t.global_rate},
             {"params": [self.slices], "lr": t.slice_rate},
-            {"params": [self.scale, self.gain], "lr": t.scale_rate},
+            {"params": [self.scale, self.gain, self.offset], "lr": t.scale_rate},
         ]
 
     def estimate(self) -> Estimate:
@@ -120,12 +125,13 @@ class TunedUnknowns:
             self.slices[:, 1] * sd.slice_mm,
             self.scale * sd.log_scale,
             self.gain * sd.log_gain,
+            self.offset * sd.tissue_offset,
         )
         return Estimate((self._mean + self._factor @ self.latent)[None], poses)
 
     def penalty(self) -> Tensor:
         """The Gaussian priors: with unknown noise, n_eff/2 ln(mse) + |theta|^2/2 in units of dB."""
-        values = (self.latent, self.common, self.slices, self.scale, self.gain)
+        values = (self.latent, self.common, self.slices, self.scale, self.gain, self.offset)
         squares = torch.stack([v.square().sum() for v in values]).sum()
         return DB_PER_LOG / self._tuning.effective_voxels * squares
 

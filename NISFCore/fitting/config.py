@@ -15,6 +15,8 @@ class MotionPrior:
         slice_deg, slice_mm: each slice against the others (breath-holds).
         log_scale: intensity scale of each slice.
         log_gain: each coefficient of the receive gain (see `receive_gain`).
+        tissue_offset: how much brighter or darker a tissue is (see `tissue_offset`), 1 being the
+            brightest of the heart.
         slices_worth: the slice motions' deviations are learned during the fit (see
             `motion_prior`); those given here count as so many slices.
     """
@@ -25,6 +27,7 @@ class MotionPrior:
     slice_mm: float = 3.0
     log_scale: float = 0.1
     log_gain: float = 0.15
+    tissue_offset: float = 0.05
     slices_worth: float = 4.0
 
     def __post_init__(self) -> None:

@@ -23,7 +23,7 @@ from NISFCore.fitting.problem import (
     Posterior,
     Recorder,
 )
-from NISFCore.fitting.unknowns import GLOBAL, PER_SLICE, POSE
+from NISFCore.fitting.unknowns import GAIN, GLOBAL, PER_SLICE, POSE
 from NISFCore.geometry.rigid import rotvec_from_rotation
 from NISFCore.model.motion_correction import Poses, rotation_from_rotvec
 
@@ -38,7 +38,7 @@ def solve_gauss_newton(
     recorder: Recorder,
     start: Estimate | None = None,
 ) -> tuple[Estimate, Posterior]:
-    """Solve for latent, global pose, receive gain, slice motion and scales.
+    """Solve for latent, global pose, receive gain, tissue offsets, slice motion and scales.
 
     Args:
         start: where to begin; by default the cohort's mean, without motion.
@@ -177,6 +177,7 @@ def unknowns(u: Tensor, poses: Poses) -> Tensor:
         poses.global_rotvec[0],
         poses.global_translation_mm[0],
         poses.log_gain[0],
+        poses.tissue_offset[0],
         torch.cat(per_slice, dim=1).flatten(),
     ]
     return torch.cat(parts).double()
@@ -203,7 +204,8 @@ def apply_step(u: Tensor, poses: Poses, step: Tensor) -> tuple[Tensor, Poses]:
         _compose(per_slice[:, :3], poses.slice_rotvec),
         poses.slice_translation_mm + per_slice[:, 3:6],
         poses.log_scale + per_slice[:, 6],
-        poses.log_gain + values[n + POSE : n + GLOBAL],
+        poses.log_gain + values[n + POSE : n + GAIN],
+        poses.tissue_offset + values[n + GAIN : n + GLOBAL],
     )
 
 

@@ -24,13 +24,18 @@ class FittedHeart:
     """
 
     def __init__(
-        self, decoder: Decoder, latent: npt.NDArray[np.float32], canonical_from_ras: Affine
+        self,
+        decoder: Decoder,
+        latent: npt.NDArray[np.float32],
+        canonical_from_ras: Affine,
+        tissue_offset: npt.NDArray[np.floating],
     ) -> None:
         self._region = decoder.config.region
         self._at = lru_cache(maxsize=N_TIMES_KEPT)(
             lambda cycle_fraction: FoldedDecoder(decoder, torch.tensor(latent), cycle_fraction)
         )
         self._canonical_from_ras = canonical_from_ras
+        self._tissue_offset = np.asarray(tissue_offset, dtype=np.float32)
 
     @property
     def box(self) -> HeartBox:
@@ -67,4 +72,5 @@ class FittedHeart:
         intensity, logits = function(x)
         with torch.inference_mode():
             probabilities = torch.softmax(logits, dim=1)
-        return intensity.cpu().numpy(), probabilities.cpu().numpy()
+        labels = probabilities.cpu().numpy()
+        return intensity.cpu().numpy() + labels @ self._tissue_offset, labels

@@ -7,7 +7,7 @@ gives dI/dx and dI/dh of every sample at once, and with them each row of the Jac
     dI/dh   = s sum_k w_k df/dh
     dI/dw_n = sum_k (R_n q_k) x g_k,               dI/dt_n = sum_k g_k,   g_k = s w_k df/dx_k
     dI/dw_j = sum_k (q_k - c_j - t_j) x R_n^T g_k, dI/dt_j = sum_k R_n^T g_k
-    dI/dlog s = I_v,  dI/db_i = I_v f_i(p)  of the receive gain
+    dI/dlog s = I_v,  dI/db_i = I_v f_i(p)  of the receive gain,  dI/do_l = s sum_k w_k p_l(x_k)
 
 Rotations are updated from the left, R <- exp(dw) R. The latent is whitened, h = mean + A u, with
 A A^T the cohort's covariance, so that u has a unit prior.
@@ -19,11 +19,13 @@ import torch
 from torch import Tensor
 
 from NISFCore.fitting.problem import Estimate, FitProblem
-from NISFCore.fitting.unknowns import GLOBAL, PER_SLICE, POSE
+from NISFCore.fitting.unknowns import GAIN, GLOBAL, PER_SLICE, POSE
+from NISFCore.labels import N_LABELS
 from NISFCore.model.forward_model import SamplePoints, sample_points, voxel_scale
 from NISFCore.model.motion_correction import Poses, rotation_from_rotvec
 from NISFCore.model.psf import PsfConfig
 from NISFCore.model.receive_gain import gain_basis
+from NISFCore.model.tissue_offset import offset_intensity
 from NISFCore.model.voxels import SliceTable, VoxelBatch
 
 
@@ -55,7 +57,8 @@ def linearise(
     x = points.canonical_mm.flatten(0, 1).detach().requires_grad_(True)
     h = estimate.latent.expand(len(x), -1).detach().requires_grad_(True)
     with torch.enable_grad():
-        f, _, noise = problem.prior.decoder(x, batch.cycle_fraction.repeat_interleave(k), h)
+        output = problem.prior.decoder(x, batch.cycle_fraction.repeat_interleave(k), h)
+        f = offset_intensity(output, poses.tissue_offset)
         df_dx, df_dh = torch.autograd.grad(f.sum(), (x, h))
     scale = voxel_scale(batch, slices, poses)
     predicted = scale * (f.detach().view(-1, k) @ points.weights)
@@ -64,9 +67,11 @@ def linearise(
     )
     g = scale[:, None, None] * points.weights[:, None] * df_dx.view(-1, k, 3)
     columns = pose_columns(points, poses, slices, batch.slice_index, g, predicted)
-    columns[:, POSE:GLOBAL] = predicted[:, None] * gain_basis(batch.position_mm)
+    columns[:, POSE:GAIN] = predicted[:, None] * gain_basis(batch.position_mm)
+    labels = torch.softmax(output.label_logits.detach(), dim=1).view(-1, k, N_LABELS)
+    columns[:, GAIN:GLOBAL] = scale[:, None] * torch.einsum("nkl,k->nl", labels, points.weights)
     jacobian = torch.cat([dI_dh @ A, columns], dim=1)
-    noise_sd = noise.detach().view(-1, k) @ points.weights
+    noise_sd = output.noise_sd.detach().view(-1, k) @ points.weights
     return Linearisation(batch.intensity - predicted, jacobian, noise_sd)
 
 
@@ -86,7 +91,7 @@ def pose_columns(
     predicted: Tensor,
 ) -> Tensor:
     """Jacobian columns of the global pose and of every slice, `(n, GLOBAL + 7 n_slices)`; those of
-    the gain are left zero."""
+    the image's look are left zero."""
     n, n_slices = len(slice_index), len(slices)
     R_n = rotation_from_rotvec(poses.global_rotvec)[0]
     arm_global = points.canonical_mm - poses.global_translation_mm[0]

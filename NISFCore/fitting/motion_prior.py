@@ -19,15 +19,17 @@ from torch import Tensor
 
 from NISFCore.fitting.config import MotionPrior
 from NISFCore.fitting.unknowns import GLOBAL, PER_SLICE
+from NISFCore.labels import N_LABELS
 from NISFCore.model.receive_gain import N_GAIN
 
 
 def prior_precision(n_latent: int, n_slices: int, sd: MotionPrior) -> Tensor:
     """The prior's precision matrix before anything is learned, `(n_unknowns, n_unknowns)`."""
     rad = math.pi / 180.0
-    pose = [sd.global_deg * rad] * 3 + [sd.global_mm] * 3 + [sd.log_gain] * N_GAIN
+    pose = [sd.global_deg * rad] * 3 + [sd.global_mm] * 3
+    look = [sd.log_gain] * N_GAIN + [sd.tissue_offset] * N_LABELS
     per_slice = [sd.slice_deg * rad] * 3 + [sd.slice_mm] * 3 + [sd.log_scale]
-    deviations = torch.tensor([1.0] * n_latent + pose + per_slice * n_slices, dtype=torch.float64)
+    deviations = torch.tensor([1.0] * n_latent + pose + look + per_slice * n_slices).double()
     return torch.diag(deviations**-2)
 
 

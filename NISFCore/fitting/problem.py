@@ -126,6 +126,7 @@ def fitted_parameters(
         ),
         intensity_scale=np.exp(_float64(poses.log_scale)),
         log_gain=_float64(poses.log_gain[0]),
+        tissue_offset=_float64(poses.tissue_offset[0]),
         intensity_reference=_float64(table.intensity_reference),
     )
 

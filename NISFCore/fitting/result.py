@@ -62,6 +62,7 @@ class FittedParameters:
             (the gauge: a motion common to all slices is in `global_pose`).
         intensity_scale: `(n_slices,)`, prediction = scale × receive gain × decoder intensity.
         log_gain: `(N_GAIN,)` coefficients of the receive gain (see `model.receive_gain`).
+        tissue_offset: `(N_LABELS,)` (see `model.tissue_offset`).
         intensity_reference: `(n_slices,)`, the image intensity that stands for 1.
     """
 
@@ -70,6 +71,7 @@ class FittedParameters:
     slice_motion: tuple[SliceMotion, ...]
     intensity_scale: npt.NDArray[np.float64]
     log_gain: npt.NDArray[np.float64]
+    tissue_offset: npt.NDArray[np.float64]
     intensity_reference: npt.NDArray[np.float64]
 
 
@@ -133,7 +135,8 @@ class FitResult:
     @property
     def field(self) -> FittedHeart:
         """The heart in scanner space, where the average slice was."""
-        return FittedHeart(self.prior.decoder, self.parameters.latent, self.canonical_from_ras)
+        p = self.parameters
+        return FittedHeart(self.prior.decoder, p.latent, self.canonical_from_ras, p.tissue_offset)
 
     @property
     def slice_motions(self) -> tuple[Affine, ...]:

@@ -31,10 +31,11 @@ from NISFCore.fitting.result import (
 )
 from NISFCore.geometry.frame import CanonicalFrame
 from NISFCore.geometry.rigid import is_rigid
+from NISFCore.labels import N_LABELS
 from NISFCore.model.prior import load_prior
 from NISFCore.model.receive_gain import N_GAIN
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 RESULT_FILE = "result.json"
 PARAMETER_FILE = "parameters.safetensors"
 PRIOR_FILE = "prior.safetensors"
@@ -138,6 +139,7 @@ def _check_tensors(tensors: Tensors, n_latent: int, n_slices: int) -> None:
         "slice_translation_mm": (n_slices, 3),
         "intensity_scale": (n_slices,),
         "log_gain": (N_GAIN,),
+        "tissue_offset": (N_LABELS,),
         "intensity_reference": (n_slices,),
     }
     covariances = {
@@ -225,6 +227,7 @@ def _tensors(result: FitResult) -> Tensors:
         "slice_translation_mm": np.stack([m.translation_mm for m in p.slice_motion]),
         "intensity_scale": p.intensity_scale,
         "log_gain": p.log_gain,
+        "tissue_offset": p.tissue_offset,
         "intensity_reference": p.intensity_reference,
     }
 
@@ -243,5 +246,6 @@ def _parameters(tensors: Tensors) -> FittedParameters:
         slice_motion=tuple(SliceMotion(rotvec, shift) for rotvec, shift in pairs),
         intensity_scale=tensors["intensity_scale"],
         log_gain=tensors["log_gain"],
+        tissue_offset=tensors["tissue_offset"],
         intensity_reference=tensors["intensity_reference"],
     )

@@ -24,6 +24,7 @@ def estimate_of(result: FitResult) -> Estimate:
             _float32(np.stack([R @ motion.translation_mm for motion in p.slice_motion])),
             _float32(np.log(p.intensity_scale)),
             _float32(p.log_gain)[None],
+            _float32(p.tissue_offset)[None],
         ),
     )
 

@@ -13,6 +13,7 @@ from NISFCore.model.decoder import Decoder
 from NISFCore.model.motion_correction import Poses, rotation_from_rotvec
 from NISFCore.model.psf import PsfConfig, psf_offsets
 from NISFCore.model.receive_gain import gain_basis
+from NISFCore.model.tissue_offset import offset_intensity
 from NISFCore.model.voxels import SliceTable, VoxelBatch
 
 
@@ -95,10 +96,12 @@ def predict(
     """
     points = sample_points(batch, slices, poses, psf, generator)
     k = points.weights.shape[0]
-    latent = latents[slices.subject[batch.slice_index]].repeat_interleave(k, dim=0)
+    subject = slices.subject[batch.slice_index].repeat_interleave(k)
+    latent = latents[subject]
     time = batch.cycle_fraction.repeat_interleave(k)
     output = decoder(points.canonical_mm.flatten(0, 1), time, latent)
-    mean_intensity = output.intensity.view(-1, k) @ points.weights
+    intensity = offset_intensity(output, poses.tissue_offset[subject])
+    mean_intensity = intensity.view(-1, k) @ points.weights
     probabilities = torch.softmax(output.label_logits, dim=1).view(-1, k, N_LABELS)
     mean_probabilities = torch.einsum("nkl,k->nl", probabilities, points.weights)
     scale = voxel_scale(batch, slices, poses)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from NISFCore.labels import N_LABELS
 from NISFCore.model.receive_gain import N_GAIN
 
 
@@ -32,7 +33,7 @@ def rotation_from_rotvec(rotvec: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Poses:
-    """Motion and scale of every slice of one or more subjects.
+    """Motion and scale of every slice of one or more subjects, and how their images differ.
 
     Attributes:
         global_rotvec, global_translation_mm: `(n_subjects, 3)`.
@@ -41,6 +42,7 @@ class Poses:
             applied to the prediction: scaling the data (as the paper writes it) lets the loss
             shrink by shrinking the data.
         log_gain: `(n_subjects, N_GAIN)` coefficients of the receive gain (see `receive_gain`).
+        tissue_offset: `(n_subjects, N_LABELS)`, see `tissue_offset`.
     """
 
     global_rotvec: Tensor
@@ -49,6 +51,7 @@ class Poses:
     slice_translation_mm: Tensor
     log_scale: Tensor
     log_gain: Tensor
+    tissue_offset: Tensor
 
     @classmethod
     def identity(
@@ -64,6 +67,7 @@ class Poses:
             slices.clone(),
             torch.zeros(n_slices, device=device),
             torch.zeros(n_subjects, N_GAIN, device=device),
+            torch.zeros(n_subjects, N_LABELS, device=device),
         )
 
     def without_mean(self, subject_of_slice: Tensor) -> "Poses":

@@ -64,14 +64,18 @@ class CohortParameters(nn.Module):
 
     def poses(self, subject_of_slice: Tensor, config: TrainingConfig) -> Poses:
         """Poses in mm with the gauge fixed."""
-        rotvec = self.global_rotvec - self.global_rotvec.mean(0)
-        shift_mm = (self.global_shift - self.global_shift.mean(0)) * MM_PER_UNIT
-        gain = self.log_gain if config.learn_gain else torch.zeros_like(self.log_gain)
+        still = Poses.identity(len(self.latents), len(self.log_scale), self.latents.device)
+        poses = replace(
+            still,
+            global_rotvec=self.global_rotvec - self.global_rotvec.mean(0),
+            global_translation_mm=(self.global_shift - self.global_shift.mean(0)) * MM_PER_UNIT,
+            log_scale=self.log_scale,
+            log_gain=self.log_gain if config.learn_gain else still.log_gain,
+        )
         if not config.learn_slice_motion:
-            still = torch.zeros_like(self.slice_rotvec)
-            return Poses(rotvec, shift_mm, still, still, self.log_scale, gain)
-        slice_shift_mm = self.slice_shift * MM_PER_UNIT
-        moved = Poses(rotvec, shift_mm, self.slice_rotvec, slice_shift_mm, self.log_scale, gain)
+            return poses
+        shift_mm = self.slice_shift * MM_PER_UNIT
+        moved = replace(poses, slice_rotvec=self.slice_rotvec, slice_translation_mm=shift_mm)
         return moved.without_mean(subject_of_slice)
 
 

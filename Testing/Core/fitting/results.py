@@ -16,6 +16,7 @@ from NISFCore.geometry.frame import CanonicalFrame
 from NISFCore.geometry.planes import pixel_centres_ras
 from NISFCore.geometry.rigid import invert_rigid, rigid, rotation_from_rotvec
 from NISFCore.geometry.spaces import Affine, apply_affine
+from NISFCore.labels import N_LABELS
 from NISFCore.model.config import DecoderConfig
 from NISFCore.model.decoder import Decoder
 from NISFCore.model.motion_correction import Poses
@@ -89,7 +90,9 @@ def random_poses(n_slices: int, seed: int, dtype: torch.dtype = torch.float32) -
 
     log_scale = rows(n_slices, 0.1)[:, 0]
     pose, motion = (rows(1, 0.2), rows(1, 5.0)), (rows(n_slices, 0.1), rows(n_slices, 4.0))
-    return Poses(*pose, *motion, log_scale, rows(N_GAIN // 3, 0.1).reshape(1, N_GAIN))
+    gain = rows(N_GAIN // 3, 0.1).reshape(1, N_GAIN)
+    offset = rows(N_LABELS, 0.05)[:, :1].T
+    return Poses(*pose, *motion, log_scale, gain, offset)
 
 
 def made_result(seed: int = 0, dtype: torch.dtype = torch.float32) -> Made:
@@ -135,7 +138,11 @@ def random_posterior(n_slices: int, seed: int = 0) -> Posterior:
     g = torch.Generator().manual_seed(seed)
     per_slice = [0.02] * 3 + [0.8] * 3 + [0.05]
     sd = torch.tensor(
-        [0.3] * N_LATENT + [0.05] * 3 + [2.0] * 3 + [0.1] * N_GAIN + per_slice * n_slices
+        [0.3] * N_LATENT
+        + [0.05] * 3
+        + [2.0] * 3
+        + [0.1] * (N_GAIN + N_LABELS)
+        + per_slice * n_slices
     )
     factor = sd[:, None] * torch.randn(n, 2 * n, generator=g, dtype=torch.float64)
     mixing = torch.randn(N_LATENT, N_LATENT, generator=g, dtype=torch.float64)

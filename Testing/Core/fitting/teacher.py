@@ -20,6 +20,7 @@ from NISFCore.geometry.frame import TYPICAL_BASE_FROM_APEX_RAS, TYPICAL_RV_FROM_
 from NISFCore.geometry.planes import normal_ras, pixel_centres_ras
 from NISFCore.geometry.rigid import invert_rigid, rigid, rigid_about, rotation_from_rotvec
 from NISFCore.geometry.spaces import Affine, Points, apply_affine
+from NISFCore.labels import N_LABELS
 from NISFCore.model.config import DecoderConfig, HeartRegion
 from NISFCore.model.decoder import Decoder
 from NISFCore.model.prior import Prior, PriorInfo
@@ -178,7 +179,8 @@ def teacher_study(
     turn = rotation_from_rotvec(rng.normal(0, np.deg2rad(global_deg), 3))
     planned_from_ras = invert_rigid(ras_from_planned())
     true_from_planned = rigid(turn, rng.normal(0, global_mm, 3))
-    heart = FittedHeart(decoder, latent, true_from_planned @ planned_from_ras)
+    no_offset = np.zeros(N_LABELS)
+    heart = FittedHeart(decoder, latent, true_from_planned @ planned_from_ras, no_offset)
     slices, motions, gains = [], [], []
     for name, (view, ras_from_ijk) in usual_planes().items():
         shape = (46, 54)

@@ -127,6 +127,7 @@ def with_common_motion(made: Made, common: Affine) -> Made:
         torch.from_numpy(np.stack(shifts)),
         poses.log_scale,
         poses.log_gain,
+        poses.tissue_offset,
     )
     estimate, r = Estimate(made.estimate.latent, moved_poses), made.result
     return Made(result_of(estimate, r.study, r.frame, made.table, r.prior), estimate, made.table)

@@ -145,6 +145,7 @@ def test_a_warm_start_is_the_fit_itself() -> None:
     back = fitted_parameters(estimate_of(result), result.study, result.frame, made.table)
     np.testing.assert_allclose(back.global_pose, result.parameters.global_pose, atol=1e-4)
     np.testing.assert_allclose(back.log_gain, result.parameters.log_gain, atol=1e-6)
+    np.testing.assert_allclose(back.tissue_offset, result.parameters.tissue_offset, atol=1e-6)
     for ours, theirs in zip(back.slice_motion, result.parameters.slice_motion, strict=True):
         np.testing.assert_allclose(ours.rotvec_rad, theirs.rotvec_rad, atol=1e-5)
         np.testing.assert_allclose(ours.translation_mm, theirs.translation_mm, atol=1e-3)

@@ -13,6 +13,8 @@ from NISFCore.model import folded
 from NISFCore.model.prior import Prior
 from Testing.Core.fitting.results import N_LATENT, random_prior, random_rigid
 
+TISSUE_OFFSET = np.array([0.02, 0.05, 0.01, 0.04], dtype=np.float32)
+
 
 @pytest.fixture(scope="module")
 def prior() -> Prior:
@@ -27,7 +29,7 @@ def canonical_from_ras() -> Affine:
 @pytest.fixture(scope="module")
 def heart(prior: Prior, canonical_from_ras: Affine) -> FittedHeart:
     latent = np.linspace(-0.5, 0.5, N_LATENT).astype(np.float32)
-    return FittedHeart(prior.decoder, latent, canonical_from_ras)
+    return FittedHeart(prior.decoder, latent, canonical_from_ras, TISSUE_OFFSET)
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +58,7 @@ def test_inside_it_is_the_decoder_at_canonical_points(
     x = torch.tensor(apply_affine(canonical_from_ras, inside), dtype=torch.float32)
     latent = torch.linspace(-0.5, 0.5, N_LATENT)[None]
     intensity, logits, _ = prior.decoder(x, torch.full((len(x),), 0.7), latent)
+    intensity = intensity + logits.softmax(1) @ torch.tensor(TISSUE_OFFSET)
     samples = heart.evaluate(inside, 0.7)
     np.testing.assert_allclose(samples.intensity, intensity, atol=1e-6)
     np.testing.assert_allclose(samples.label_probabilities, logits.softmax(1), atol=1e-6)
@@ -71,7 +74,8 @@ def test_chunks_change_nothing(
     whole = heart.evaluate(points, 0.4)
     monkeypatch.setattr(folded, "CHUNK_CPU", 97)
     latent = np.linspace(-0.5, 0.5, N_LATENT).astype(np.float32)
-    parts = FittedHeart(prior.decoder, latent, canonical_from_ras).evaluate(points, 0.4)
+    same = FittedHeart(prior.decoder, latent, canonical_from_ras, TISSUE_OFFSET)
+    parts = same.evaluate(points, 0.4)
     np.testing.assert_allclose(parts.intensity, whole.intensity, atol=1e-6)
     np.testing.assert_allclose(parts.label_probabilities, whole.label_probabilities, atol=1e-6)
 

@@ -47,6 +47,7 @@ def _poses() -> Poses:
         rows(N_SLICES, 3, 3.0),
         rows(N_SLICES, 1, 0.1)[:, 0],
         rows(1, N_GAIN, 0.1),
+        rows(1, N_LABELS, 0.1),
     )
 
 

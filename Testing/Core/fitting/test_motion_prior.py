@@ -9,6 +9,7 @@ import torch
 from NISFCore.fitting.config import MotionPrior
 from NISFCore.fitting.motion_prior import learned_precision, prior_precision
 from NISFCore.fitting.unknowns import GLOBAL, PER_SLICE
+from NISFCore.labels import N_LABELS
 from NISFCore.model.receive_gain import N_GAIN
 
 N_LATENT, N_SLICES = 3, 12
@@ -31,10 +32,12 @@ def shift_covariance(precision: torch.Tensor, j: int = 0) -> np.ndarray:
 
 
 def test_every_unknown_has_its_deviation() -> None:
-    sd = prior_precision(N_LATENT, 2, MotionPrior(5.0, 8.0, 1.0, 3.0, 0.1, 0.2)).diagonal() ** -0.5
+    sd = prior_precision(N_LATENT, 2, MotionPrior(5.0, 8.0, 1.0, 3.0, 0.1, 0.2, 0.07)).diagonal()
+    sd = sd**-0.5
     rad = math.pi / 180
     per_slice = [1 * rad] * 3 + [3.0] * 3 + [0.1]
-    expected = [1.0] * 3 + [5 * rad] * 3 + [8.0] * 3 + [0.2] * N_GAIN + per_slice * 2
+    expected = [1.0] * 3 + [5 * rad] * 3 + [8.0] * 3 + [0.2] * N_GAIN + [0.07] * N_LABELS
+    expected += per_slice * 2
     assert sd.tolist() == pytest.approx(expected)
 
 

@@ -89,7 +89,7 @@ def test_a_folder_can_be_moved(saved: Path, tmp_path: Path, result: FitResult) -
 def test_the_summary_is_json_for_people(result: FitResult, saved: Path) -> None:
     values = json.loads((saved / RESULT_FILE).read_text(encoding="utf-8"))
     assert values == json.loads(json.dumps(result_summary(result)))
-    assert values["schema_version"] == 2
+    assert values["schema_version"] == 3
     assert values["research_use_only"] is True
     assert values["prior"] == {"name": "random", "n_subjects": 3}
     assert [s["name"] for s in values["slices"]] == [s.name for s in result.study.slices]
@@ -183,7 +183,7 @@ def edited_json(folder: Path, edit: Callable[[dict[str, Any]], Any]) -> None:
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (lambda v: v.update(schema_version=99), "schema 99, this software reads 2"),
+        (lambda v: v.update(schema_version=99), "schema 99, this software reads 3"),
         (lambda v: v.__delitem__("schema_version"), "schema None"),
         (lambda v: v.__delitem__("history"), "'history' is missing"),
         (lambda v: v.update(history=[{"stage": "fit"}]), "FitStep"),

@@ -13,6 +13,7 @@ from NISFCore.fitting.volume_gradients import (
     _region_points_mm,
     volume_gradients_ml,
 )
+from NISFCore.labels import N_LABELS
 from NISFCore.model.motion_correction import Poses
 from NISFCore.model.prior import Calibration
 from NISFCore.model.receive_gain import N_GAIN
@@ -29,8 +30,9 @@ def reported(made: Made, motion: npt.NDArray[np.float64]) -> npt.NDArray[np.floa
     n = len(made.result.study.slices)
     values = torch.tensor(motion)
     zero = torch.zeros(1, 3, dtype=torch.float64)
-    scale, gain = torch.zeros(n, dtype=torch.float64), torch.zeros(1, N_GAIN)
-    poses = Poses(zero, zero, values[:, :3], values[:, 3:], scale, gain)
+    scale, look = torch.zeros(n, dtype=torch.float64), torch.zeros(1, N_GAIN + N_LABELS)
+    look = look.split((N_GAIN, N_LABELS), dim=1)
+    poses = Poses(zero, zero, values[:, :3], values[:, 3:], scale, *look)
     estimate = Estimate(torch.zeros(1, N_LATENT), poses)
     result = made.result
     p = fitted_parameters(estimate, result.study, result.frame, made.table)

@@ -6,6 +6,7 @@ import torch
 
 from NISFCore.geometry.rigid import rigid, rigid_about, rotation_from_rotvec
 from NISFCore.geometry.spaces import apply_affine
+from NISFCore.labels import N_LABELS
 from NISFCore.model.forward_model import sample_points
 from NISFCore.model.motion_correction import Poses
 from NISFCore.model.motion_correction import rotation_from_rotvec as torch_rotation
@@ -34,7 +35,7 @@ def test_sample_points_are_global_pose_after_slice_motion_about_the_slice_centre
     g = torch.Generator().manual_seed(5)
     r = [torch.randn(k, 3, generator=g, dtype=torch.float64) for k in (1, 1, n_slices, n_slices)]
     moved = (r[0] * 0.2, r[1] * 5, r[2] * 0.2, r[3] * 4)
-    poses = Poses(*moved, torch.zeros(n_slices), torch.zeros(1, N_GAIN))
+    poses = Poses(*moved, torch.zeros(n_slices), torch.zeros(1, N_GAIN), torch.zeros(1, N_LABELS))
     batch = table.sample(50, g)
     points = sample_points(batch, table.slices, poses, NO_PSF).canonical_mm[:, 0].numpy()
     G = rigid(rotation_from_rotvec(poses.global_rotvec[0]), poses.global_translation_mm[0])
@@ -50,7 +51,8 @@ def test_without_mean_centres_each_subject_on_its_own() -> None:
     subject = torch.tensor([0, 0, 1, 1, 1])
     values = torch.randn(5, 3)
     still = torch.zeros(2, 3)
-    poses = Poses(still, still, values, values * 2, torch.ones(5), torch.zeros(2, N_GAIN))
+    look = (torch.zeros(2, N_GAIN), torch.zeros(2, N_LABELS))
+    poses = Poses(still, still, values, values * 2, torch.ones(5), *look)
     centred = poses.without_mean(subject)
     for n in (0, 1):
         assert torch.allclose(centred.slice_rotvec[subject == n].mean(0), torch.zeros(3), atol=1e-6)
