@@ -106,11 +106,11 @@ class GaussNewtonConfig:
             correlated between neighbours, so all of them together say less than their number.
     """
 
-    voxels: tuple[int, ...] = (1024,) * 40
+    voxels: tuple[int, ...] = (256,) * 8 + (512,) * 8 + (1024,) * 24
     first_damping: float = 1.0
     damping_factor: float = 0.3
     last_damping: float = 1e-3
-    tempered_steps: int = 20
+    tempered_steps: int = 14
     first_share: float = 0.03
     settled_after: int = 10
     memory: float = 0.2

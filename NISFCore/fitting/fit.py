@@ -38,7 +38,7 @@ from NISFCore.model.prior import Prior
 from NISFCore.model.psf import PsfConfig
 from NISFCore.progress import CancelToken, ProgressReporter, SilentProgress
 
-N_PSNR_VOXELS = 100_000
+N_PSNR_VOXELS = 16_384
 
 
 def fit_study(

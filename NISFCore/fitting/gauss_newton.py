@@ -212,5 +212,4 @@ def apply_step(u: Tensor, poses: Poses, step: Tensor) -> tuple[Tensor, Poses]:
 def _compose(left: Tensor, right: Tensor) -> Tensor:
     """Rotation vector of exp(left) exp(right), row by row."""
     R = rotation_from_rotvec(left.double()) @ rotation_from_rotvec(right.double())
-    rows = [torch.from_numpy(rotvec_from_rotation(M.cpu().numpy())) for M in R]
-    return torch.stack(rows).to(right)
+    return torch.from_numpy(rotvec_from_rotation(R.cpu().numpy())).to(right)

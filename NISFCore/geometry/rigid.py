@@ -19,7 +19,7 @@ def rotation_from_rotvec(rotvec_rad: npt.ArrayLike) -> npt.NDArray[np.float64]:
 
 
 def rotvec_from_rotation(rotation: npt.ArrayLike) -> Vector:
-    """Rotation vector of a rotation matrix `(3, 3)`, angle in [0, pi]."""
+    """Rotation vectors of one or more rotation matrices `(..., 3, 3)`, angle in [0, pi]."""
     return Rotation.from_matrix(np.asarray(rotation, dtype=np.float64)).as_rotvec()
 
 
