@@ -14,7 +14,14 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from NISFCore.config import from_json_object, to_json_object
-from NISFCore.data.study import CineSlice, CineStudy, ExcludedSlice, Provenance, SliceLabels
+from NISFCore.data.study import (
+    CineSlice,
+    CineStudy,
+    ExcludedSlice,
+    Provenance,
+    SliceLabels,
+    TagLines,
+)
 from NISFCore.errors import ConfigError, ResultError, StudyError
 from NISFCore.files import write_bytes_atomically, write_text_atomically
 from NISFCore.views import View
@@ -40,6 +47,7 @@ class _StoredSlice:
     has_labels: bool
     provenance: Provenance
     reason: str | None = None
+    tags: tuple[TagLines, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -131,6 +139,7 @@ def _stored(key: str, item: CineSlice, arrays: Arrays, reason: str | None = None
         has_labels=item.labels is not None and reason is None,
         provenance=item.provenance,
         reason=reason,
+        tags=item.tags,
     )
 
 
@@ -153,4 +162,5 @@ def _loaded(stored: _StoredSlice, arrays: Arrays) -> CineSlice:
         rr_interval_ms=stored.rr_interval_ms,
         labels=labels,
         provenance=stored.provenance,
+        tags=stored.tags,
     )

@@ -50,6 +50,19 @@ class SliceLabels:
 
 
 @dataclass(frozen=True)
+class TagLines:
+    """One family of parallel tag lines, as laid down in the tissue at ED.
+
+    Attributes:
+        normal_ras: unit vector across the lines, in the slice's plane (either sign).
+        spacing_mm: distance of neighbouring lines.
+    """
+
+    normal_ras: tuple[float, float, float]
+    spacing_mm: float
+
+
+@dataclass(frozen=True)
 class CineSlice:
     """One plane, imaged over the cardiac cycle in one breath-hold.
 
@@ -63,6 +76,7 @@ class CineSlice:
         rr_interval_ms: duration of this slice's cardiac cycle.
         labels: reference labels, where there are any.
         provenance: where the slice came from.
+        tags: what tags the slice shows: none (a plain cine), one family of lines, two for a grid.
     """
 
     name: str
@@ -74,6 +88,7 @@ class CineSlice:
     rr_interval_ms: float
     labels: SliceLabels | None = None
     provenance: Provenance = field(default_factory=Provenance)
+    tags: tuple[TagLines, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.name:

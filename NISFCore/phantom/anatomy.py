@@ -4,6 +4,7 @@ Signal is painted from the outside inwards with soft edges of a chosen width, so
 stands for the mean over its surroundings and sampling needs few points; labels are exact.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -110,6 +111,17 @@ class HeartPainter:
             canvas, cover = self._above_base(canvas, cover, m, d, edge_mm)
         canvas = self._rv(canvas, myocardium, m, d, beat, edge_mm)
         return self._lv(canvas, myocardium, texture, m, d, beat, edge_mm), cover
+
+    def blood(self, m: Cylinder, d: Surfaces, edge_mm: float) -> Tensor:
+        """Part `(n,)` of the heart that is flowing blood; papillary muscles are not."""
+        blood = coverage(d.rv, edge_mm) * coverage(d.rv_above, edge_mm)
+        above = coverage(-d.above, edge_mm)
+        for distance, _, _ in self._chambers(m, d):
+            blood = torch.maximum(blood, coverage(distance, edge_mm) * above)
+        cavity = coverage(d.endo, edge_mm) * coverage(d.above, edge_mm)
+        for muscle in self._papillary_muscles(m, d, edge_mm):
+            cavity = cavity * (1 - muscle)
+        return torch.maximum(blood, cavity)
 
     def _texture(self, m: Cylinder) -> Tensor:
         a, b, c, e = self.look.texture_phases_rad
@@ -229,19 +241,26 @@ class HeartPainter:
     def _cavity(self, m: Cylinder, d: Surfaces, texture: Tensor, edge_mm: float) -> Tensor:
         """Blood with papillary muscles and trabeculae, all in the LV blood pool."""
         detail = self.detail
-        length = self.shape.z_base_mm - self.shape.endo.z_apex_mm
-        height = d.above * (1 / length) + 1  # 0 endocardial apex, 1 base plane
         band = (1 + d.endo * (1 / (detail.trabecular_mm + 1e-3))).clamp(0.0, 1.0)
-        loss = detail.trabecular_darkness * band * (1.3 - height)
+        loss = detail.trabecular_darkness * band * (1.3 - self._height(d))
         blood = self.look.lv_blood * (0.5 + 0.5 * texture) * (1 - loss)
-        size = detail.papillary_radius_mm * (1.15 - (height - 0.38).abs() * 2.6).clamp(-1.0, 1.0)
+        for muscle in self._papillary_muscles(m, d, edge_mm):
+            blood = paint(blood, self.look.myocardium, muscle)
+        return blood
+
+    def _height(self, d: Surfaces) -> Tensor:
+        """0 at the endocardial apex, 1 at the base plane."""
+        return d.above * (1 / (self.shape.z_base_mm - self.shape.endo.z_apex_mm)) + 1
+
+    def _papillary_muscles(self, m: Cylinder, d: Surfaces, edge_mm: float) -> Iterator[Tensor]:
+        """Cover of each of them."""
+        detail = self.detail
+        thickness = (1.15 - (self._height(d) - 0.38).abs() * 2.6).clamp(-1.0, 1.0)
         for c, s in self._papillae:
             # Elongated towards the wall that they grow from.
             along = (m.x * c + m.y * s - detail.papillary_depth * d.endo_radius) * PAPILLARY_STRETCH
             gap = along.square() + (m.y * c - m.x * s).square()
-            muscle = coverage((gap + 1e-6).sqrt() - size, edge_mm)
-            blood = paint(blood, self.look.myocardium, muscle)
-        return blood
+            yield coverage((gap + 1e-6).sqrt() - detail.papillary_radius_mm * thickness, edge_mm)
 
 
 def _capsule(x: Tensor, y: Tensor, z: Tensor, radius: float, half_length: float) -> Tensor:

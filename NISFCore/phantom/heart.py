@@ -4,6 +4,9 @@ Points are in heart coordinates, which are canonical space (`geometry.spaces.Spa
 origin on the LV axis half-way between apex and base plane, +z from apex to base, +x towards the RV.
 """
 
+from dataclasses import dataclass
+from functools import cached_property
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -12,6 +15,7 @@ from NISFCore.geometry.rigid import rigid
 from NISFCore.geometry.spaces import Affine
 from NISFCore.phantom.anatomy import HeartPainter, labels_of, surfaces
 from NISFCore.phantom.chest import Chest
+from NISFCore.phantom.cylinder import cartesian_of
 from NISFCore.phantom.motion import HeartMotion
 from NISFCore.phantom.parameters import ChestParameters, HeartParameters
 from NISFCore.phantom.shape import MYOCARDIAL_DENSITY_G_ML, solve_shape
@@ -20,6 +24,8 @@ from NISFCore.phantom.timing import Beat
 CHUNK = 16384
 """Points per pass: the temporaries of one pass stay in the processor's cache."""
 DEFAULT_EDGE_MM = 1.0
+N_ES_TIMES = 65
+"""Times at which the smallest volume of a dyssynchronous LV is looked for."""
 
 
 def ras_from_heart_rotation(chest: ChestParameters) -> np.ndarray:
@@ -30,6 +36,23 @@ def ras_from_heart_rotation(chest: ChestParameters) -> np.ndarray:
     x = x - (x @ z) * z
     x = x / np.linalg.norm(x)
     return np.stack([x, np.cross(z, x), z], axis=1)
+
+
+@dataclass(frozen=True)
+class TissueLayer:
+    """The moving heart at points, each `(n,)` but for `material`.
+
+    Attributes:
+        signal: of the heart, where there is any.
+        cover: part of the point that is heart, not chest.
+        blood: part of the heart there that is flowing blood.
+        material: `(n, 3)`, where the tissue was at ED.
+    """
+
+    signal: Tensor
+    cover: Tensor
+    blood: Tensor
+    material: Tensor
 
 
 class BeatingHeart:
@@ -86,6 +109,14 @@ class BeatingHeart:
         return intensity, cover, labels
 
     @torch.no_grad()
+    def tissue_layer(
+        self, points: Tensor, cycle_fraction: float | Tensor, edge_mm: float = DEFAULT_EDGE_MM
+    ) -> TissueLayer:
+        """The moving heart with what tags need to know: where its tissue was, and what flows."""
+        parts = [self._tissue_chunk(p, b, edge_mm) for p, b in self._chunks(points, cycle_fraction)]
+        return TissueLayer(*(torch.cat(column) for column in zip(*parts, strict=True)))
+
+    @torch.no_grad()
     def background(self, points: Tensor, edge_mm: float = DEFAULT_EDGE_MM) -> Tensor:
         """Signal `(n,)` of the static surroundings, as if there were no heart."""
         rotation = torch.as_tensor(
@@ -102,13 +133,23 @@ class BeatingHeart:
         intensity, cover = self._painter.paint(material, where, beat, edge_mm)
         return intensity, cover, labels_of(where)
 
+    def _tissue_chunk(
+        self, points: Tensor, beat: Beat, edge_mm: float
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        material = self.motion.pull_back(points, beat)
+        where = surfaces(self.shape, material)
+        intensity, cover = self._painter.paint(material, where, beat, edge_mm)
+        blood = self._painter.blood(material, where, edge_mm)
+        return intensity, cover, blood, self.motion.form.forward(cartesian_of(material))
+
     def _chunks(self, points: Tensor, cycle_fraction: float | Tensor) -> list[tuple[Tensor, Beat]]:
         beat = self.motion.beat(cycle_fraction, points)
         parts = points.split(CHUNK)
         if beat.activation.ndim == 0:
             return [(p, beat) for p in parts]
-        columns = zip(parts, beat.activation.split(CHUNK), beat.twist.split(CHUNK), strict=True)
-        return [(p, Beat(a, w)) for p, a, w in columns]
+        fields = (beat.activation, beat.twist, beat.time)
+        columns = zip(parts, *(field.split(CHUNK) for field in fields), strict=True)
+        return [(p, Beat(a, w, t)) for p, a, w, t in columns]
 
     # -- motion -----------------------------------------------------------------------------
 
@@ -127,10 +168,22 @@ class BeatingHeart:
     # -- figures ----------------------------------------------------------------------------
 
     def volumes_ml(self, cycle_fraction: float) -> tuple[float, float]:
-        """(LV, RV) cavity volume: LV in closed form, RV by quadrature."""
+        """(LV, RV) cavity volume: LV in closed form (by quadrature if it is dyssynchronous), RV by
+        quadrature."""
         a = self.activation(cycle_fraction)
-        lv = self.shape.edv_ml * (1 - self.parameters.lv.ef_percent / 100 * a)
-        return lv, self.motion.rv_volume_ml(a)
+        ejected = self.parameters.lv.ef_percent / 100 * a
+        if self.parameters.motion.delay > 0:
+            ejected = self.motion.lv_ejected_share(cycle_fraction)
+        return self.shape.edv_ml * (1 - ejected), self.motion.rv_volume_ml(a)
+
+    @cached_property
+    def es_fraction(self) -> float:
+        """When the LV is smallest."""
+        p = self.parameters.motion
+        if p.delay == 0:
+            return p.es_fraction
+        times = np.linspace(p.es_fraction, p.es_fraction + p.delay, N_ES_TIMES)
+        return float(times[np.argmax([self.motion.lv_ejected_share(float(t)) for t in times])])
 
     @property
     def mass_g(self) -> float:

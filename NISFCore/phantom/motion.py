@@ -9,12 +9,13 @@ Composed, in this order, of
        wall    r^2 = R^2 / lambda - c,  c = R_endo^2 (1 - s^2) / lambda,  hence det = 1 exactly,
        outside r^2 = R^2 + (r_epi^2 - R_epi^2).
      R_endo, R_epi, s may depend on (theta, Z): the Jacobian is triangular, its determinant is
-     still 1 in the wall.
+     still 1 in the wall. So s may also run late on one side of the LV (dyssynchrony).
   3. twist: theta -> theta + tau(r, z, t), volume preserving.
   4. a fixed volume-preserving form: bent axis, elliptic section, tilted base plane.
 """
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -23,9 +24,9 @@ from torch import Tensor
 
 from NISFCore.errors import ConfigError
 from NISFCore.phantom.cylinder import Cylinder, HeartForm, cartesian_of, cylinder_of
-from NISFCore.phantom.parameters import HeartParameters
+from NISFCore.phantom.parameters import HeartParameters, MotionParameters
 from NISFCore.phantom.shape import APEX_RADIUS2_MM2, HeartShape, RVQuadrature, rv_quadrature
-from NISFCore.phantom.timing import Beat, activation, twist_activation
+from NISFCore.phantom.timing import Beat, activation, delayed_activation, twist_activation
 
 LV_RETURN_START_MM, LV_RETURN_MM = 8.0, 55.0
 """Long-axis motion is full up to the first height above the base plane, zero a length above it."""
@@ -43,6 +44,7 @@ class HeartMotion:
     def __init__(self, parameters: HeartParameters, shape: HeartShape) -> None:
         self.parameters = parameters.motion
         self.shape = shape
+        _check_delay(self.parameters)
         self.form = HeartForm(parameters.lv, shape)
         self._local_ef = parameters.lv.ef_percent / 100 / self._mean_regional_weight()
         if self._local_ef > MAX_LOCAL_EF:
@@ -59,7 +61,7 @@ class HeartMotion:
         """State at a time, or at one time per point, in the dtype and on the device of `like`."""
         t = torch.as_tensor(cycle_fraction, dtype=torch.float64, device=like.device)
         a, w = activation(t, self.parameters), twist_activation(t, self.parameters)
-        return Beat(a.to(like.dtype), w.to(like.dtype))
+        return Beat(a.to(like.dtype), w.to(like.dtype), t.to(like.dtype))
 
     def spatial_from_material(self, points: Tensor, beat: Beat) -> Tensor:
         """Where the tissue that is at `points` `(n, 3)` at ED is at this time."""
@@ -107,7 +109,8 @@ class HeartMotion:
         epi2 = shape.epi.squared_radius(Z) * shape.epi_angular.factor(c, s)
         fade = (1 - (Z - shape.z_base_mm) * (1 / RADIAL_RETURN_MM)).clamp(0.0, 1.0)
         # s^2 = 1 - (local ejection fraction)
-        s2 = 1 - fade * (self._local_ef * beat.activation) * self._regional_weight(c, s, Z)
+        ejected = self._local_ef * self._local_activation(c, s, beat)
+        s2 = 1 - fade * ejected * self._regional_weight(c, s, Z)
         return endo2, epi2, s2, 1 - fade * (1 - lam)
 
     def _lv_forward(self, m: Cylinder, beat: Beat) -> Cylinder:
@@ -143,15 +146,34 @@ class HeartMotion:
         facing = (1 + c * math.cos(p.scar_angle_rad) + s * math.sin(p.scar_angle_rad)) / 2
         return 1 - p.scar_depth * along * facing.square()
 
+    def _local_activation(self, c: Tensor, s: Tensor, beat: Beat) -> Tensor:
+        """Part of its share that a region has ejected: late on the delayed side."""
+        p = self.parameters
+        if p.delay == 0:
+            return beat.activation
+        facing = (1 + c * math.cos(p.delay_angle_rad) + s * math.sin(p.delay_angle_rad)) / 2
+        return delayed_activation(beat.time, p, p.delay * facing)
+
+    def lv_ejected_share(self, cycle_fraction: float) -> float:
+        """Part of EDV that the LV has ejected at this time."""
+        beat = self.beat(cycle_fraction, torch.zeros((), dtype=torch.float64))
+        return self._local_ef * self._cavity_mean(
+            lambda c, s, Z: self._regional_weight(c, s, Z) * self._local_activation(c, s, beat)
+        )
+
     def _mean_regional_weight(self) -> float:
         """Mean of the weight over the cavity at ED: makes the global EF exact."""
+        return self._cavity_mean(self._regional_weight)
+
+    def _cavity_mean(self, value: Callable[[Tensor, Tensor, Tensor], Tensor | float]) -> float:
+        """Mean over the cavity at ED of what depends on (cos theta, sin theta, Z)."""
         n = 400
         theta = (torch.arange(72, dtype=torch.float64)[:, None] + 0.5) * (2 * np.pi / 72)
         c, s = theta.cos(), theta.sin()
         low, high = self.shape.endo.z_apex_mm, self.shape.z_base_mm
         Z = low + (torch.arange(n, dtype=torch.float64) + 0.5) * ((high - low) / n)
         area = self.shape.endo.squared_radius(Z) * self.shape.endo_angular.factor(c, s)
-        return float((area * self._regional_weight(c, s, Z)).sum() / area.sum())
+        return float((area * value(c, s, Z)).sum() / area.sum())
 
     # -- twist ------------------------------------------------------------------------------
 
@@ -227,7 +249,8 @@ class HeartMotion:
         q = self._rv_nodes
         k = self.rv_contraction if contraction is None else contraction
         a_tensor = torch.tensor(a, dtype=torch.float64)
-        beat = Beat(a_tensor, a_tensor)
+        no_time = torch.full_like(a_tensor, math.nan)  # the RV does not ask for it
+        beat = Beat(a_tensor, a_tensor, no_time)
         return float((q.weight_mm3 * self._rv_determinant(q, k, beat)).sum()) / 1000.0
 
     def _rv_determinant(self, q: RVQuadrature, k: float, beat: Beat) -> Tensor:
@@ -255,3 +278,12 @@ class HeartMotion:
                 "motion; choose a value nearer to the LV's"
             )
         return float(brentq(excess_ml, 0.15, 1.3, xtol=1e-6))
+
+
+def _check_delay(p: MotionParameters) -> None:
+    latest = p.kick_start - p.filling_end
+    if not 0 <= p.delay <= latest:
+        raise ConfigError(
+            f"MotionParameters.delay: got {p.delay:g}, allowed: 0 to {latest:g}, so that the late "
+            "side has filled before the atrial kick"
+        )

@@ -111,6 +111,9 @@ class MotionParameters:
         scar_depth: 0 none, 1 an akinetic region.
         scar_angle_rad, scar_height, scar_length: its centre about and along the LV axis
             (0 apex, 1 base) and its half length along the axis (same unit).
+        delay: how much later than the rest the most delayed side of the LV contracts and relaxes;
+            0 is synchronous.
+        delay_angle_rad: direction of that side about the LV axis (lateral: pi).
     """
 
     contraction_start: float = 0.03
@@ -128,6 +131,8 @@ class MotionParameters:
     scar_angle_rad: float = 0.0
     scar_height: float = 0.5
     scar_length: float = 0.35
+    delay: float = 0.0
+    delay_angle_rad: float = 3.14
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,8 @@ def plan(
     """SA stack from base to apex, then the long-axis planes."""
     planned_from_heart = ras_from_heart @ _planning_error(protocol, rng)
     stack = _sa_stack(heart, planned_from_heart, protocol, rng)
+    if not protocol.has_long_axis:
+        return stack
     if protocol.n_radial_planes:
         return stack + _radial_planes(ras_from_heart, protocol)
     return stack + _clinical_planes(ras_from_heart, protocol, rng)
@@ -75,6 +77,9 @@ def _sa_stack(
 
 def _sa_heights(heart: BeatingHeart, protocol: AcquisitionProtocol) -> Points:
     """Heights of the SA slices in heart coordinates, from base to apex."""
+    if protocol.sa_levels:
+        apex, base = heart.shape.z_apex_mm, heart.shape.z_base_mm
+        return np.asarray(apex + (base - apex) * np.array(protocol.sa_levels), dtype=np.float64)
     low = heart.shape.z_apex_mm - SA_BELOW_APEX_MM
     high = heart.shape.z_base_mm + SA_ABOVE_BASE_MM
     n = protocol.n_sa_slices

@@ -14,6 +14,9 @@ class AcquisitionProtocol:
     Attributes:
         name: of the preset this came from.
         n_sa_slices: 0 lets the operator choose: from just below the apex to above the base plane.
+        sa_levels: heights of the SA slices as parts of the LV's length, apex 0, base plane 1, from
+            base to apex; given, they take the place of n_sa_slices and slice_spacing_mm.
+        has_long_axis: whether long-axis planes are imaged.
         thickness_mm, slice_spacing_mm: slice profile FWHM; distance of SA slice centres.
         pixel_mm, fov_mm: in-plane pixel and width of the square image.
         n_phases: frames per cycle.
@@ -54,6 +57,8 @@ class AcquisitionProtocol:
     n_profile: int = 3
     is_blurred: bool = True
     has_random_times: bool = False
+    sa_levels: tuple[float, ...] = ()
+    has_long_axis: bool = True
 
     def __post_init__(self) -> None:
         self._check("pixel_mm", self.pixel_mm, 0.3, 5.0)
@@ -111,7 +116,34 @@ region that a decoder models: what no training image shows, a fit must not be as
 
 COHORT_STACK_MM = 138.0
 
-PRESETS = {p.name: p for p in (CLINICAL, COHORT)}
+TAGGED_2D = AcquisitionProtocol(
+    name="tagged-2d",
+    pixel_mm=1.4,
+    thickness_mm=8.0,
+    fov_mm=280.0,
+    n_phases=25,
+    noise_sd=0.03,
+    coil_bias=0.1,
+    breath_hold_sd_mm=(0.0, 0.0, 0.0),
+    breath_hold_sd_deg=0.0,
+    sa_levels=(0.55,),
+    has_long_axis=False,
+)
+"""One tagged SA slice in the middle of the LV."""
+
+TAGGED_3SA = replace(TAGGED_2D, name="tagged-3sa", sa_levels=(0.80, 0.55, 0.30))
+"""Tagged SA slices at base, middle and apex, as UK Biobank takes them."""
+
+TAGGED_3D = replace(
+    TAGGED_2D,
+    name="tagged-3d",
+    sa_levels=(0.90, 0.76, 0.62, 0.48, 0.34, 0.20),
+    has_long_axis=True,
+)
+"""Six tagged SA slices and the three long-axis planes."""
+
+TAGGED_PRESETS = {p.name: p for p in (TAGGED_2D, TAGGED_3SA, TAGGED_3D)}
+PRESETS = {p.name: p for p in (CLINICAL, COHORT)} | TAGGED_PRESETS
 
 
 def preset(name: str) -> AcquisitionProtocol:
@@ -126,7 +158,8 @@ def preset(name: str) -> AcquisitionProtocol:
 
 
 def sample_protocol(seed: int | np.random.Generator, name: str = "clinical") -> AcquisitionProtocol:
-    """A preset, varied as examinations vary: "cohort" in where its planes lie only."""
+    """A preset, varied as examinations vary: "cohort" in where its planes lie only,
+    tagged ones in pixels, phases, noise and heart rate."""
     base = preset(name)
     rng = np.random.default_rng(seed)
     if name == COHORT.name:
@@ -135,6 +168,8 @@ def sample_protocol(seed: int | np.random.Generator, name: str = "clinical") -> 
         return replace(
             base, n_sa_slices=n, slice_spacing_mm=COHORT_STACK_MM / n, n_radial_planes=n_radial
         )
+    if name in TAGGED_PRESETS:
+        return _sampled_tagged(base, rng)
     return replace(
         base,
         thickness_mm=float(rng.choice([6.0, 7.0, 8.0])),
@@ -146,4 +181,16 @@ def sample_protocol(seed: int | np.random.Generator, name: str = "clinical") -> 
         coil_bias=float(rng.uniform(0.05, 0.25)),
         rr_mean_ms=float(rng.uniform(650.0, 1100.0)),
         rr_sd_fraction=float(rng.uniform(0.02, 0.06)),
+    )
+
+
+def _sampled_tagged(base: AcquisitionProtocol, rng: np.random.Generator) -> AcquisitionProtocol:
+    return replace(
+        base,
+        thickness_mm=float(rng.choice([6.0, 7.0, 8.0])),
+        pixel_mm=float(rng.uniform(1.2, 1.6)),
+        n_phases=int(rng.integers(20, 31)),
+        noise_sd=float(rng.uniform(0.02, 0.04)),
+        coil_bias=float(rng.uniform(0.05, 0.20)),
+        rr_mean_ms=float(rng.uniform(650.0, 1100.0)),
     )

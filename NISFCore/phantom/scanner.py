@@ -5,6 +5,7 @@ the heart at `M x_ras` with M the slice's rigid motion about its own centre (`tr
 Equal seeds give equal studies.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,12 +23,15 @@ from NISFCore.phantom.parameters import HeartParameters
 from NISFCore.phantom.planning import PlannedSlice, plan
 from NISFCore.phantom.protocol import AcquisitionProtocol
 from NISFCore.phantom.psf import average, blur, profile_offsets, sub_pixel_offsets
+from NISFCore.phantom.scene import CineScene, Scene
 from NISFCore.phantom.truth import PhantomTruth, PhantomVolumes, SliceTruth
 from NISFCore.progress import CancelToken
 
 MOVING_MARGIN_MM = 6.0
 """Around the union of the heart at three times, for what lies between them."""
 MAX_PIXEL = 32767
+Preparation = Callable[[Affine, float], Scene]
+"""The scene that a slice with this heart_from_ijk and RR interval (ms) images."""
 POSITION_RAS_MM = (-55.0, 40.0, 0.0)
 POSITION_SD_MM = 15.0
 
@@ -63,8 +67,7 @@ def simulate_study(
     """
     rng = np.random.default_rng(seed)
     heart = BeatingHeart(parameters)
-    position = np.array(POSITION_RAS_MM) + POSITION_SD_MM * rng.standard_normal(3)
-    scanner = _Scanner(heart, heart.ras_from_heart(tuple(position.tolist())), protocol, rng)
+    scanner = Scanner(heart, ras_from_heart_of_patient(heart, rng), protocol, rng)
     slices, truths, noise_free = [], [], []
     for planned in plan(heart, scanner.ras_from_heart, protocol, rng):
         if cancel is not None:
@@ -77,22 +80,22 @@ def simulate_study(
         truths.append(truth)
     return SimulatedStudy(
         CineStudy(tuple(slices), subject=f"simulated_{seed}"),
-        PhantomTruth(
-            parameters=parameters,
-            ras_from_heart_rows=tuple(tuple(row) for row in scanner.ras_from_heart.tolist()),
-            slices=tuple(truths),
-            volumes=phantom_volumes(heart),
-            protocol=protocol,
-            seed=seed,
-        ),
+        scanner.truth(truths, seed),
         tuple(noise_free),
     )
+
+
+def ras_from_heart_of_patient(heart: BeatingHeart, rng: np.random.Generator) -> Affine:
+    """Where the patient lies in the scanner."""
+    position = np.array(POSITION_RAS_MM) + POSITION_SD_MM * rng.standard_normal(3)
+    return heart.ras_from_heart(_triple(position))
 
 
 def phantom_volumes(heart: BeatingHeart) -> PhantomVolumes:
     """Volumes at ED and ES and the mass of a heart."""
     edv, rv_edv = heart.volumes_ml(0.0)
-    esv, rv_esv = heart.volumes_ml(heart.parameters.motion.es_fraction)
+    esv, _ = heart.volumes_ml(heart.es_fraction)
+    _, rv_esv = heart.volumes_ml(heart.parameters.motion.es_fraction)
     return PhantomVolumes(
         edv_ml=edv,
         esv_ml=esv,
@@ -104,8 +107,8 @@ def phantom_volumes(heart: BeatingHeart) -> PhantomVolumes:
     )
 
 
-class _Scanner:
-    """One examination: draws its randomness in a fixed order from one generator."""
+class Scanner:
+    """One examination of one patient: draws its randomness in a fixed order from one generator."""
 
     def __init__(
         self,
@@ -123,6 +126,17 @@ class _Scanner:
         # Samples are cells of this size: edges as soft as a cell make the midpoint rule accurate.
         self._edge_mm = protocol.pixel_mm / protocol.n_sub_pixels
 
+    def truth(self, slices: Sequence[SliceTruth], seed: int) -> PhantomTruth:
+        """All that is known of the examination."""
+        return PhantomTruth(
+            parameters=self.heart.parameters,
+            ras_from_heart_rows=tuple(tuple(row) for row in self.ras_from_heart.tolist()),
+            slices=tuple(slices),
+            volumes=phantom_volumes(self.heart),
+            protocol=self.protocol,
+            seed=seed,
+        )
+
     def draw_slice_truth(self, planned: PlannedSlice) -> SliceTruth:
         """Breath-hold position and intensity scale of one slice."""
         p, n = self.protocol, self.protocol.n_pixels
@@ -137,15 +151,20 @@ class _Scanner:
         )
 
     def acquire(
-        self, planned: PlannedSlice, truth: SliceTruth
+        self, planned: PlannedSlice, truth: SliceTruth, prepare: Preparation | None = None
     ) -> tuple[CineSlice, npt.NDArray[np.float32]]:
-        """Image one slice over the cycle; also returns its frames without noise."""
+        """Image one slice over the cycle; also returns its frames without noise.
+
+        Args:
+            prepare: what is done to the tissue before, such as tagging it; None for a cine.
+        """
         rr_ms = self._draw_rr_ms()
         fractions = self._draw_fractions()
         heart_from_ijk = (
             self._heart_from_ras @ truth.corrected_from_scanned_ras @ planned.ras_from_ijk
         )
-        signal, labels = self._frames(heart_from_ijk, fractions)
+        scene = CineScene(self.heart) if prepare is None else prepare(heart_from_ijk, rr_ms)
+        signal, labels = self._frames(scene, heart_from_ijk, fractions)
         # Coil sensitivity stays with the scanner: it is a function of nominal position.
         signal = signal * (truth.intensity_scale * self._sensitivity(planned.ras_from_ijk))
         cine = CineSlice(
@@ -174,7 +193,7 @@ class _Scanner:
     def _magnitude(self, signal: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """|signal + complex noise|: Rician."""
         if self.protocol.noise_sd == 0:
-            return signal
+            return np.abs(signal)
         noise = self.protocol.noise_sd * self.rng.standard_normal((2, *signal.shape))
         return np.hypot(signal + noise[0], noise[1])
 
@@ -194,7 +213,7 @@ class _Scanner:
     # -- sampling ---------------------------------------------------------------------------
 
     def _frames(
-        self, heart_from_ijk: Affine, fractions: npt.NDArray[np.float64]
+        self, scene: Scene, heart_from_ijk: Affine, fractions: npt.NDArray[np.float64]
     ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.uint8]]:
         """Noise-free signal and labels, each `(n_phases, rows, cols)`.
 
@@ -202,17 +221,17 @@ class _Scanner:
         """
         n = self.protocol.n_pixels
         samples = self._samples(heart_from_ijk)
-        background = self.heart.background(samples, self._edge_mm)
+        background = scene.still(samples, self._edge_mm)
         moving = self._moving_pixels(heart_from_ijk)
         chosen = torch.as_tensor(self._sample_mask(moving)).reshape(-1)
-        points, base = samples[chosen], background[chosen]
+        points = samples[chosen]
         centres = self._centres(heart_from_ijk)[torch.as_tensor(moving.reshape(-1))]
         signal = np.empty((len(fractions), n, n))
         labels = np.zeros((len(fractions), n, n), dtype=np.uint8)
         for phase, fraction in enumerate(fractions):
-            heart, cover, _ = self.heart.heart_layer(points, float(fraction), self._edge_mm)
-            canvas = background.clone()
-            canvas[chosen] = torch.lerp(base, heart, cover)
+            heart, cover = scene.moving(points, float(fraction), self._edge_mm)
+            canvas = background(float(fraction))
+            canvas[chosen] = torch.lerp(canvas[chosen], heart, cover)
             signal[phase] = self._pixels(canvas)
             labels[phase][moving] = self.heart.labels(centres, float(fraction)).numpy()
         return signal, labels
@@ -242,8 +261,8 @@ class _Scanner:
         """`(rows, cols)`: pixels that are near the heart at ED, half-way or ES, at any depth."""
         n = self.protocol.n_pixels
         j, i = np.meshgrid(np.arange(n), np.arange(n), indexing="ij")
-        motion = self.heart.parameters.motion
-        times = (0.0, (motion.contraction_start + motion.es_fraction) / 2, motion.es_fraction)
+        start, es = self.heart.parameters.motion.contraction_start, self.heart.es_fraction
+        times = (0.0, (start + es) / 2, es)
         near = np.zeros(n * n, dtype=np.bool_)
         for depth in (-1.0, 0.0, 1.0):
             points = _points(heart_from_ijk, i, j, np.full(i.shape, depth))

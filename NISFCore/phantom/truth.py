@@ -22,6 +22,7 @@ from NISFCore.labels import N_LABELS
 from NISFCore.phantom.heart import BeatingHeart
 from NISFCore.phantom.parameters import HeartParameters
 from NISFCore.phantom.protocol import AcquisitionProtocol
+from NISFCore.phantom.tag_pattern import TagPattern
 
 SCHEMA_VERSION = 1
 TRUTH_FILE = "truth.json"
@@ -72,6 +73,7 @@ class PhantomTruth:
         volumes: of the heart.
         protocol: of the scanner.
         seed: that the study was made from.
+        tags: laid down before imaging; None for a cine.
     """
 
     parameters: HeartParameters
@@ -80,6 +82,7 @@ class PhantomTruth:
     volumes: PhantomVolumes
     protocol: AcquisitionProtocol
     seed: int
+    tags: TagPattern | None = None
 
     @cached_property
     def heart(self) -> BeatingHeart:

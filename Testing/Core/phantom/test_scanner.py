@@ -22,7 +22,7 @@ from NISFCore.phantom import (
     simulate_study,
 )
 from NISFCore.phantom.protocol import COHORT_STACK_MM, AcquisitionProtocol
-from NISFCore.phantom.scanner import _Scanner
+from NISFCore.phantom.scanner import Scanner
 from NISFCore.progress import CancelToken
 from NISFCore.views import View
 from Testing.Core.phantom.conftest import scarred_heart
@@ -83,7 +83,7 @@ def test_nothing_that_moves_is_missed(exact: AcquisitionProtocol, mode: Mode) ->
 
 def test_noise_is_rician(exact: AcquisitionProtocol) -> None:
     """In air the magnitude is Rayleigh (mean sigma sqrt(pi/2)); in signal it is nearly normal."""
-    scanner = _Scanner(
+    scanner = Scanner(
         BeatingHeart(HeartParameters()),
         np.eye(4),
         replace(exact, noise_sd=0.05),
@@ -114,7 +114,7 @@ def test_the_noise_free_frames_are_what_the_noise_was_added_to(exact: Acquisitio
 
 def test_breath_holds_are_mostly_head_foot(quick: AcquisitionProtocol) -> None:
     shifts, angles = [], []
-    scanner = _Scanner(BeatingHeart(HeartParameters()), np.eye(4), quick, np.random.default_rng(1))
+    scanner = Scanner(BeatingHeart(HeartParameters()), np.eye(4), quick, np.random.default_rng(1))
     simulated = simulate_study(HeartParameters(), replace(quick, n_sa_slices=1), 0)
     planned = simulated.study.slices[0]
     for _ in range(400):
