@@ -19,6 +19,7 @@ from tyro.conf import Positional, arg, subcommand
 
 from NISFCore._version import __version__
 from NISFCore.cli_benchmark import Benchmark, Calibrate
+from NISFCore.cli_evidence import TrainSlices
 from NISFCore.cli_fit import Fit, Refit
 from NISFCore.cli_options import (
     Device,
@@ -307,6 +308,7 @@ Command = (
     | Annotated[Simulate, subcommand("simulate")]
     | Annotated[Train, subcommand("train")]
     | Annotated[Calibrate, subcommand("calibrate")]
+    | Annotated[TrainSlices, subcommand("train-slices")]
 )
 
 

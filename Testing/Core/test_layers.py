@@ -30,7 +30,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("export",),
     ("workflows",),
     ("batch", "benchmark"),
-    ("console", "cli_options", "cli_benchmark", "cli_fit", "cli", "__main__"),
+    ("console", "cli_options", "cli_benchmark", "cli_evidence", "cli_fit", "cli", "__main__"),
 )
 """From earlier to later; a part may import earlier layers, its own layer, and itself."""
 
