@@ -14,7 +14,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from NISFCore.analysis.interpolation import GridMap, cell_ranges, corner_ranges, interpolated
+from NISFCore.analysis.interpolation import (
+    GridMap,
+    cell_extremes,
+    corner_extremes,
+    interpolated,
+)
 from NISFCore.analysis.lattice import (
     SampledCycle,
     Tolerance,
@@ -40,7 +45,9 @@ CLEAR_MARGIN = 6.0
 """Log-probability by which background leads where no label can be near."""
 UNLIKELY = -12.0
 """Log-probabilities below are alike: their range says nothing of how steep a boundary is."""
-SATURATED, CAUTION = 0.9, 3.0
+IMPOSSIBLE = -6.0
+"""A label whose log-probability is below at all corners of a cell is not to be found in it."""
+SATURATED, CAUTION = 0.9, 1.5
 """In cells with a boundary so steep that the range is nearly `-UNLIKELY`, the margin at which a
 voxel is evaluated is this many times larger: there may be kinks between the lattice's points."""
 MAX_LATTICE_MM = 2.5
@@ -97,7 +104,10 @@ class _LabelGuide:
 
     @classmethod
     def of(cls, logs: Array, tolerance: Tolerance) -> "_LabelGuide":
-        steep, whole = (cell_ranges(x).max(axis=0) for x in (np.maximum(logs, UNLIKELY), logs))
+        high, low = cell_extremes(logs)
+        low = np.where(high > IMPOSSIBLE, low, high)  # such a label's range says nothing
+        whole = (high - low).max(axis=0)
+        steep = (np.maximum(high, UNLIKELY) - np.maximum(low, UNLIKELY)).max(axis=0)
         steep = np.where(steep > SATURATED * -UNLIKELY, CAUTION * whole, steep)
         narrow = np.where(whole > JUMP, np.inf, tolerance.label_share * steep).astype(np.float32)
         clear = logs[Label.BACKGROUND] - logs[1:].max(axis=0) > CLEAR_MARGIN
@@ -195,8 +205,9 @@ class GridRenderer:
         from every label, where a heart's surroundings are vague."""
         self._cancel.check()
         below, above = ((k[slab], j, i) for k, j, i in (self._below, self._above))
-        uneven = DETAIL_SHARE * corner_ranges(volume, below, above)
-        wanted = (uneven > (self._tolerance.intensity or 0.0)) & self._inside[slab]
+        high, low = corner_extremes(volume, below, above)
+        uneven = DETAIL_SHARE * (high - low) > (self._tolerance.intensity or 0.0)
+        wanted = uneven & self._inside[slab]
         wanted &= near[np.ix_(self._cells[0][slab], *self._cells[1:])]
         voxels = np.flatnonzero(wanted)
         kji = np.argwhere(wanted)
@@ -302,7 +313,7 @@ def labels_at_points(
 def _near_labels(logs: Array) -> Mask:
     """The cells in which some label may be."""
     near = logs[Label.BACKGROUND] - logs[1:].max(axis=0) <= CLEAR_MARGIN
-    return cell_ranges(near.astype(np.float32)) + near[:-1, :-1, :-1] > 0
+    return cell_extremes(near)[0]
 
 
 def _slabs(grid: Grid) -> list[slice]:

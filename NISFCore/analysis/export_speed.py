@@ -20,9 +20,11 @@ from NISFCore.analysis.rendering import (
 )
 from NISFCore.geometry.field import HeartField
 from NISFCore.geometry.grids import Grid
+from NISFCore.labels import Label
 from NISFCore.progress import CancelToken, ProgressReporter
 
 N_DENSE_PHASES = 3
+ES_SEARCH_MM = 4.0
 
 
 @dataclass(frozen=True)
@@ -69,8 +71,7 @@ def measure_export_speedup(
         Cancelled: if the job was asked to stop.
     """
     grid, t = field.box.grid(spacing_mm), uniform_cycle_fractions(n_phases)
-    # between the times at which the lattice is fully sampled, and spread over the cycle
-    compared = [round((k + 0.4) * n_phases / n_dense_phases) for k in range(n_dense_phases)]
+    compared = _compared_phases(field, t, n_dense_phases)
     kept: dict[int, RenderedPhase] = {}
     began = time.perf_counter()
     for index, phase in enumerate(render_phases(field, grid, t, progress, cancel)):
@@ -83,6 +84,19 @@ def measure_export_speedup(
     return _compared(
         field, grid, list(kept.values()), dense, n_phases, dense_seconds, coarse_seconds
     )
+
+
+def _compared_phases(
+    field: HeartField, cycle_fractions: npt.NDArray[np.float64], n: int
+) -> list[int]:
+    """End-systole, where interpolation in time is hardest, and others spread over the cycle."""
+    grid, n_phases = field.box.grid(ES_SEARCH_MM), len(cycle_fractions)
+    volumes = [
+        int((render_dense(field, grid, float(t)).labels == Label.LV_BLOOD_POOL).sum())
+        for t in cycle_fractions
+    ]
+    es = int(np.argmin(volumes))
+    return sorted((es + round(k * n_phases / n)) % n_phases for k in range(n))
 
 
 def _compared(

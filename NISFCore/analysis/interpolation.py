@@ -112,21 +112,21 @@ def interpolated(values: Array, matrices: tuple[Array, ...]) -> Array:
     return np.asarray((along_j @ in_k) @ along_i.T)
 
 
-def cell_ranges(values: Array) -> Array:
-    """Largest minus smallest of the eight corners of every cell, `(..., n_k - 1, ...)`; an axis
-    with one sample has one cell."""
+def cell_extremes(values: Array) -> tuple[Array, Array]:
+    """Largest and smallest of the eight corners of every cell, `(..., n_k - 1, ...)`; an axis with
+    one sample has one cell."""
     below = tuple(np.arange(max(1, n - 1)) for n in values.shape[-3:])
     above = tuple(np.minimum(b + 1, n - 1) for b, n in zip(below, values.shape[-3:], strict=True))
-    return corner_ranges(values, below, above)
+    return corner_extremes(values, below, above)
 
 
-def corner_ranges(values: Array, below: Indices, above: Indices) -> Array:
-    """Largest minus smallest of the eight samples at the indices `below` and `above` of k, j, i."""
+def corner_extremes(values: Array, below: Indices, above: Indices) -> tuple[Array, Array]:
+    """Largest and smallest of the eight samples at the indices `below` and `above` of k, j, i."""
     high = low = values
     for axis, (first, second) in zip((-3, -2, -1), zip(below, above, strict=True), strict=True):
         high = np.maximum(high.take(first, axis=axis), high.take(second, axis=axis))
         low = np.minimum(low.take(first, axis=axis), low.take(second, axis=axis))
-    return np.asarray(high - low)
+    return high, low
 
 
 def _snapped(positions: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

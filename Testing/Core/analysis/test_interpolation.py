@@ -6,8 +6,8 @@ import pytest
 from NISFCore.analysis.interpolation import (
     GridMap,
     axis_matrix,
-    cell_ranges,
-    corner_ranges,
+    cell_extremes,
+    corner_extremes,
     interpolated,
     lagrange_weights,
 )
@@ -58,10 +58,12 @@ def test_grids_with_other_axes_are_refused() -> None:
         GridMap.between(COARSE, Grid(turned @ FINE.ras_from_ijk, FINE.shape))
 
 
-def test_ranges_of_cells_and_corners() -> None:
+def test_extremes_of_cells_and_corners() -> None:
     values = np.arange(8, dtype=np.float32).reshape(2, 2, 2)
-    assert cell_ranges(values).tolist() == [[[7.0]]]
+    assert [x.tolist() for x in cell_extremes(values)] == [[[[7.0]]], [[[0.0]]]]
     on_a_sample = (np.array([1]),) * 3
-    assert corner_ranges(values, on_a_sample, on_a_sample).tolist() == [[[0.0]]]
+    high, low = corner_extremes(values, on_a_sample, on_a_sample)
+    assert high.tolist() == low.tolist() == [[[7.0]]]
     below, above = (np.array([0]),) * 3, (np.array([0]), np.array([0]), np.array([1]))
-    assert corner_ranges(values, below, above).tolist() == [[[1.0]]]
+    high, low = corner_extremes(values, below, above)
+    assert (high - low).tolist() == [[[1.0]]]
