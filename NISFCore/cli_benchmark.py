@@ -7,38 +7,75 @@ from typing import Annotated, Any, Literal
 from rich.table import Table
 from tyro.conf import Positional, arg
 
-from NISFCore.cli_options import Device, Job, OptionalPath
+from NISFCore.cli_options import Device, Job, OptionalPath, Reading
+from NISFCore.errors import ConfigError
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """Measure fits on simulated test subjects that no training saw, beside what else there is.
+    """Measure fits on simulated test subjects that no training saw, beside what else there is; or
+    on a real study against reference surfaces or label maps.
 
     Attributes:
-        plan: quick, a few subjects in minutes; or full, every table of the documentation in hours.
-        out: folder for tables and figures; a run that was stopped goes on from what is in it.
+        plan: quick, a few subjects in minutes; full, every table of the documentation in hours; or
+            real, the fits of STUDY against --reference.
+        study: a folder, zip or file of DICOM or NIfTI; for real only.
+        out: folder for tables and figures; a run of quick or full that was stopped goes on from
+            what is in it.
+        reference: for real: a folder or zip of surfaces (OBJ, PLY, STL, VTK, VTP, named
+            NAME_LV_ENDOCARDIAL_PHASE and so on), or a file or folder of label maps.
+        numbers: numbering of label maps: as our own, of ACDC, or 1 LV, 2 myocardium, 4 RV.
+        space: coordinates of surfaces.
         subjects: another number of test subjects.
         prior: a prior file; the bundled one by default.
+        config: of the fits of real: default, or a JSON file of settings.
     """
 
-    plan: Positional[Literal["quick", "full"]]
+    plan: Positional[Literal["quick", "full", "real"]]
     out: Path
+    study: Positional[OptionalPath] = None
+    reference: OptionalPath = None
+    numbers: Literal["lv-myo-rv", "acdc", "rv-4"] = "lv-myo-rv"
+    space: Literal["lps", "ras"] = "lps"
     subjects: Annotated[int | None, arg(metavar="INT")] = None
     prior: OptionalPath = None
+    config: str = "default"
+    reading: Annotated[Reading, arg(name="")] = Reading()
     job: Annotated[Job, arg(name="")] = Job()
 
     def run(self) -> None:
-        from NISFCore.benchmark.plan import PLANS
-        from NISFCore.benchmark.run import BENCHMARK_FILE, run_benchmark
+        content = self._real() if self.plan == "real" else self._simulated()
+        values = {"folder": str(self.out), "figures": content["figures"]}
+        notes = f"figures: {self.out / 'benchmark.json'}", f"look at {self.out / 'benchmark.md'}"
+        self.job.answer(values, figures_table(content, self.plan), *notes)
 
+    def _real(self) -> dict[str, Any]:
+        from NISFCore.benchmark.real import RealSettings, run_real
+        from NISFCore.workflows import fit_config
+
+        if self.study is None or self.reference is None:
+            raise ConfigError(
+                "benchmark real: needs a study and its reference: "
+                "nisf benchmark real STUDY --reference SURFACES_OR_LABEL_MAPS --out DIR"
+            )
+        source, config = self.reading.of(self.study), fit_config(self.config)
+        settings = RealSettings(source, self.reference, self.numbers, self.space, config)
+        with self.job.supervised() as supervision:
+            return run_real(self.out, settings, prior=self.prior, **supervision)
+
+    def _simulated(self) -> dict[str, Any]:
+        from NISFCore.benchmark.plan import PLANS
+        from NISFCore.benchmark.run import run_benchmark
+
+        if self.study is not None or self.reference is not None:
+            raise ConfigError(
+                f"benchmark {self.plan}: takes no study and no reference; for those: "
+                "nisf benchmark real STUDY --reference SURFACES_OR_LABEL_MAPS --out DIR"
+            )
         plan = PLANS[self.plan]
         plan = plan if self.subjects is None else plan.with_subjects(self.subjects)
         with self.job.supervised() as supervision:
-            content = run_benchmark(self.out, plan, prior=self.prior, **supervision)
-        values = {"folder": str(self.out), "figures": content["figures"]}
-        tables = self.out / "benchmark.md"
-        notes = f"figures: {self.out / BENCHMARK_FILE}", f"look at {tables}"
-        self.job.answer(values, figures_table(content), *notes)
+            return run_benchmark(self.out, plan, prior=self.prior, **supervision)
 
 
 @dataclass(frozen=True)
@@ -70,9 +107,9 @@ class Calibrate:
         self.job.answer({"file": str(self.prior), **factors}, f"calibration: {texts}")
 
 
-def figures_table(content: dict[str, Any]) -> Table:
+def figures_table(content: dict[str, Any], name: str) -> Table:
     """The headline figures of a `benchmark.json`, or why they are missing."""
-    table = Table(title=f"Benchmark: {content['plan']['name']}", caption="Research use only.")
+    table = Table(title=f"Benchmark: {name}", caption="Research use only.")
     table.add_column("figure")
     table.add_column("value", justify="right")
     for key, value in content["figures"].items():

@@ -56,7 +56,7 @@ def convergence(speed: Sequence[Part]) -> bytes:
         for part in speed:
             axes[0].axhline(part["target_dice"], color=MUTED, lw=0.8, ls=":")
         axes[0].legend(frameon=False)
-        return _png(figure)
+        return as_png(figure)
 
 
 def slice_errors(alignment: Mapping[float, Sequence[Part]]) -> bytes:
@@ -75,7 +75,7 @@ def slice_errors(alignment: Mapping[float, Sequence[Part]]) -> bytes:
             _name_ticks(ax, [f"{level:g} mm" for level in sorted(alignment)])
             ax.set(ylabel=name, xlabel="misalignment (red: as scanned, green: fitted)")
             ax.set_ylim(bottom=0)
-        return _png(figure)
+        return as_png(figure)
 
 
 def dice_boxes(accuracy: Sequence[Part]) -> bytes:
@@ -91,7 +91,7 @@ def dice_boxes(accuracy: Sequence[Part]) -> bytes:
                 _box(ax, [part["dense"][key][label] for part in accuracy], k + shift, colour)
         _name_ticks(ax, [label.replace("_", " ") for label in LABELS])
         ax.set(ylabel="Dice, 3D+t", xlabel="green: common motion removed, grey: scanner space")
-        return _png(figure)
+        return as_png(figure)
 
 
 def profiles(arrays: Arrays) -> bytes:
@@ -108,7 +108,7 @@ def profiles(arrays: Arrays) -> bytes:
                 which = name.split(" × ")[side == "b"]
                 ax.set_title(f"{which}, {when} (NCC {score:.2f})", fontsize=8)
                 ax.set(xlabel="mm along the line", ylabel="phase", xticks=[], yticks=[])
-        return _png(figure)
+        return as_png(figure)
 
 
 def held_out_views(arrays: Arrays) -> bytes:
@@ -122,7 +122,7 @@ def held_out_views(arrays: Arrays) -> bytes:
                 _overlay(ax, arrays[f"{case}/{image}"], arrays[f"{case}/{labels}"])
                 what = "held-out slice, true labels" if image == "image" else "predicted"
                 ax.set_title(f"fitted to {case}: {what}", fontsize=8)
-        return _png(figure)
+        return as_png(figure)
 
 
 def psf_views(arrays: Arrays) -> bytes:
@@ -134,7 +134,7 @@ def psf_views(arrays: Arrays) -> bytes:
             ax.imshow(arrays[name], cmap="gray")
             ax.set_title("scanned" if name == "image" else f"PSF: {name.split('/')[0]}", fontsize=8)
             ax.set_axis_off()
-        return _png(figure)
+        return as_png(figure)
 
 
 def _overlay(ax: Axes, image: npt.NDArray[Any], labels: npt.NDArray[Any]) -> None:
@@ -173,7 +173,8 @@ def _name_ticks(ax: Axes, names: Sequence[str]) -> None:
     ax.set_xticks(range(len(names)), list(names))
 
 
-def _png(figure: Figure) -> bytes:
+def as_png(figure: Figure) -> bytes:
+    """The figure, encoded."""
     stream = io.BytesIO()
     FigureCanvasAgg(figure)
     figure.savefig(stream, format="png", dpi=DPI, metadata={"Software": None})
