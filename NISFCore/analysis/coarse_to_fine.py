@@ -313,7 +313,7 @@ def labels_at_points(
 def _near_labels(logs: Array) -> Mask:
     """The cells in which some label may be."""
     near = logs[Label.BACKGROUND] - logs[1:].max(axis=0) <= CLEAR_MARGIN
-    return cell_extremes(near)[0]
+    return cell_extremes(near.astype(np.float32))[0] > 0
 
 
 def _slabs(grid: Grid) -> list[slice]:

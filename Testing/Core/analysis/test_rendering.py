@@ -276,9 +276,10 @@ def test_a_trained_heart_is_right_at_every_phase() -> None:
     """Its probabilities are certain, and say little of what happens between two times: the wall at
     end-systole was missed once."""
     prior = load_prior()
-    latent = prior.latent_mean.numpy()
+    mean, covariance = prior.latent_mean.numpy(), prior.latent_covariance.numpy()
+    latent = np.random.default_rng(0).multivariate_normal(mean, covariance).astype(np.float32)
     heart = FittedHeart(prior.decoder, latent, np.eye(4), np.zeros(N_LABELS))
-    grid, t = heart.box.grid(4.0), uniform_cycle_fractions(30)
+    grid, t = heart.box.grid(5.0), uniform_cycle_fractions(30)
     for phase in render_phases(heart, grid, t):
         dense = render_dense(heart, grid, phase.cycle_fraction).labels
         either = (dense > 0) | (phase.labels > 0)
