@@ -100,7 +100,10 @@ def ncc(a: npt.ArrayLike, b: npt.ArrayLike) -> float:
 
 
 def crossings(
-    study: CineStudy, corrected_from_scanned: Sequence[Affine], region: Region
+    study: CineStudy,
+    corrected_from_scanned: Sequence[Affine],
+    region: Region,
+    only: int | None = None,
 ) -> tuple[Crossing, ...]:
     """All pairs of slices that meet inside the region, at least 10° apart.
 
@@ -108,9 +111,10 @@ def crossings(
         study: the slices as scanned.
         corrected_from_scanned: rigid motion of every slice in RAS (identities: as scanned).
         region: what counts, in the corrected space.
+        only: index of the slice whose pairs are wanted; None for all.
     """
     motions = list(zip(study.slices, corrected_from_scanned, strict=True))
-    pairs = combinations(range(len(motions)), 2)
+    pairs = [p for p in combinations(range(len(motions)), 2) if only is None or only in p]
     found = (_crossing(a, b, motions[a], motions[b], region) for a, b in pairs)
     return tuple(crossing for crossing in found if crossing is not None)
 
@@ -153,6 +157,7 @@ def intersection_profiles(
     corrected_from_scanned: Sequence[Affine],
     region: Region,
     n_phases: int = N_PROFILE_PHASES,
+    only: int | None = None,
 ) -> tuple[IntersectionProfile, ...]:
     """Intensity profiles of every pair of crossing slices (arguments as in `crossings`)."""
     t = uniform_cycle_fractions(n_phases)
@@ -163,7 +168,7 @@ def intersection_profiles(
             sample_cine(study.slices[c.a], c.a_points_ras, t),
             sample_cine(study.slices[c.b], c.b_points_ras, t),
         )
-        for c in crossings(study, corrected_from_scanned, region)
+        for c in crossings(study, corrected_from_scanned, region, only)
     )
 
 
