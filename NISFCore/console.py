@@ -37,6 +37,7 @@ from NISFCore.progress import (
 
 if TYPE_CHECKING:
     from NISFCore.analysis.evaluation import Evaluation
+    from NISFCore.fitting.quality import QualityReport
     from NISFCore.fitting.result import FitResult
 
 ProgressStyle = Literal["console", "json", "none"]
@@ -180,8 +181,15 @@ def fit_table(result: "FitResult") -> Table:
 
 
 def fit_notes(result: "FitResult") -> list[str]:
-    """Lines below the table of a fit: what was repaired, left out or assumed."""
-    return [f"! {text}" for text in result.study.warnings]
+    """Lines below the table of a fit: what was repaired, left out or assumed, and its quality."""
+    return [*(f"! {text}" for text in result.study.warnings), *quality_notes(result.quality)]
+
+
+def quality_notes(quality: "QualityReport | None") -> list[str]:
+    """The verdict on a result, and a line for every flag that was raised."""
+    if quality is None:
+        return []
+    return [quality.headline, *(f"  {flag.sentence}" for flag in quality.raised)]
 
 
 def _fit_figures(result: "FitResult") -> str:

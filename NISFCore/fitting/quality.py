@@ -36,6 +36,24 @@ class QualityFlag:
     def is_raised(self) -> bool:
         return self.level is not Verdict.RELIABLE
 
+    @property
+    def allowed_text(self) -> str:
+        """The range in words."""
+        low, high = self.allowed
+        if low is None:
+            return "any" if high is None else f"at most {high:g}"
+        return f"at least {low:g}" if high is None else f"{low:g} to {high:g}"
+
+    @property
+    def value_text(self) -> str:
+        return "not measurable" if self.value is None else f"{self.value:.3g}"
+
+    @property
+    def sentence(self) -> str:
+        """What was measured, what is allowed, and what it means."""
+        allowed = f"allowed: {self.allowed_text}"
+        return f"{self.level.value}: {self.name} = {self.value_text} ({allowed}): {self.text}"
+
 
 @dataclass(frozen=True)
 class QualityReport:
