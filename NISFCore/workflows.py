@@ -3,14 +3,14 @@ its own. Scripts and the Slicer worker call them as the command line does.
 """
 
 import json
-import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from NISFCore.analysis.evaluation import Evaluation, evaluate, intersection_ncc_before_after
+from NISFCore.analysis.checked import checked
+from NISFCore.analysis.evaluation import Evaluation, evaluate
 from NISFCore.config import from_json_object
 from NISFCore.data.anatomy import GivenOrientation
 from NISFCore.data.guidance import Guidance, read_guidance
@@ -46,8 +46,6 @@ DEMO_SPACING_MM = 2.5
 DEMO_SEED = 7_700_016
 """A heart that no training saw (the bundled prior's cohort has seed 1), imaged in 25 phases: the
 shortest cine that the simulated scanner takes, to keep the demo short."""
-NCC_TOLERANCE = 0.01
-"""A fall of the intersection NCC by less is no reason to warn."""
 DEMO_EVALUATION_PHASES, DEMO_EVALUATION_MM = 20, 3.0
 
 
@@ -168,7 +166,7 @@ def fit_input(
         progress=progress,
         cancel=cancel,
     )
-    result = _with_intersections(replace(result, seconds={"read": read_seconds} | result.seconds))
+    result = checked(replace(result, seconds={"read": read_seconds} | result.seconds))
     cancel.check()
     save_result(result, out, overwrite)
     return result
@@ -199,36 +197,10 @@ def refit_result(
     before = load_result(folder)
     guidance = labels.placed_on(before.study)
     result = refit_study(before, guidance, config, device=device, progress=progress, cancel=cancel)
-    result = _with_intersections(result)
+    result = checked(result)
     cancel.check()
     save_result(result, out, overwrite)
     return result
-
-
-def _with_intersections(result: FitResult) -> FitResult:
-    """The result with the figures of its crossing slices, and a warning where they disagree."""
-    figures = _intersection_figures(result)
-    warnings = dict.fromkeys(result.study.warnings + _disagreement(figures))
-    study = replace(result.study, warnings=tuple(warnings))
-    return replace(result, study=study, figures=result.figures | figures)
-
-
-def _intersection_figures(result: FitResult) -> dict[str, float]:
-    """Intersection NCC without and with the fitted motions; nothing where no slices cross."""
-    before, after = intersection_ncc_before_after(result)
-    figures = {"intersection_ncc_before": before.mean, "intersection_ncc_after": after.mean}
-    return {name: value for name, value in figures.items() if math.isfinite(value)}
-
-
-def _disagreement(figures: Mapping[str, float]) -> tuple[str, ...]:
-    """A warning if slices that cross agree less where the fit put them than as scanned."""
-    before, after = (figures.get(f"intersection_ncc_{when}") for when in ("before", "after"))
-    if before is None or after is None or after >= before - NCC_TOLERANCE:
-        return ()
-    return (
-        f"slices that cross agree less after the fit (NCC {before:.2f} before, {after:.2f} after): "
-        "this prior does not explain this heart, do not trust the slice motions",
-    )
 
 
 def export_folder(

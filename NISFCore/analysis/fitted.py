@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from NISFCore.analysis.rendering import POINTS_PER_CHUNK, inside_box
 from NISFCore.data.study import CineStudy
+from NISFCore.fitting.quality import QualityReport
 from NISFCore.geometry.field import HeartField
 from NISFCore.geometry.spaces import Affine, Points
 from NISFCore.progress import CancelToken
@@ -113,6 +114,11 @@ class FittedStudy(Protocol):
     @property
     def settings(self) -> Mapping[str, Any]:
         """How the fit was run, as plain JSON types."""
+        ...
+
+    @property
+    def quality(self) -> QualityReport | None:
+        """What checks of the result found; None if none were made."""
         ...
 
     @property

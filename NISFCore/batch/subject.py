@@ -16,6 +16,7 @@ from NISFCore import workflows
 from NISFCore.batch.plan import BatchSettings, Subject
 from NISFCore.errors import Cancelled, NISFError, ResultError
 from NISFCore.export.writer import MANIFEST_FILE
+from NISFCore.fitting.quality import Verdict as QualityVerdict
 from NISFCore.fitting.storage import RESULT_FILE, load_result
 from NISFCore.progress import CancelToken
 
@@ -23,7 +24,8 @@ RESULT_FOLDER, EXPORT_FOLDER = "result", "export"
 FUNCTION_FILE = "function.json"
 RESULT_FIGURES = ("psnr_db", "intersection_ncc_before", "intersection_ncc_after")
 FUNCTION_FIGURES = ("edv_ml", "esv_ml", "sv_ml", "ef_percent", "mass_g")
-FIGURES = ("n_slices", *RESULT_FIGURES, *FUNCTION_FIGURES)
+QUALITY_FIGURES = ("quality", "quality_flags")
+FIGURES = ("n_slices", *QUALITY_FIGURES, *RESULT_FIGURES, *FUNCTION_FIGURES)
 DONE, FAILED, CANCELLED = "done", "failed", "cancelled"
 
 
@@ -77,7 +79,16 @@ def figures_of(subject: Subject) -> dict[str, Any]:
     result = _json(subject.folder / RESULT_FOLDER / RESULT_FILE)
     values = {"n_slices": result.get("input", {}).get("n_slices"), **result.get("figures", {})}
     values |= _json(subject.folder / EXPORT_FOLDER / FUNCTION_FILE)
+    values |= _quality(result.get("quality") or {})
     return {name: values.get(name) for name in FIGURES}
+
+
+def _quality(stored: dict[str, Any]) -> dict[str, str | None]:
+    """The verdict, and the names of the checks that raised a flag."""
+    raised = [
+        c["name"] for c in stored.get("checks", ()) if c["level"] != QualityVerdict.RELIABLE.value
+    ]
+    return {"quality": stored.get("verdict"), "quality_flags": "; ".join(raised) or None}
 
 
 def worker_process(

@@ -21,6 +21,7 @@ from NISFCore.analysis.volumes import VentricularFunction, VolumeCurve
 from NISFCore.export import figures
 from NISFCore.export.figures import Picture
 from NISFCore.export.report_page import PAGE
+from NISFCore.fitting.quality import QualityReport
 from NISFCore.function_names import FUNCTION_NAMES
 from NISFCore.geometry.rigid import about_centre
 from NISFCore.labels import LABEL_INFO
@@ -71,6 +72,7 @@ def report_html(
         "version": escape(__version__),
         "legend": _legend(),
         "cards": _cards(inputs),
+        "quality": _quality(inputs.fitted.quality),
         "notes": _notes(inputs),
         "slices": _slices(inputs, steps),
         "profiles": _profiles(inputs, steps),
@@ -126,6 +128,19 @@ def _cards(inputs: ReportInputs) -> str:
         _card("Agreement of crossing slices (NCC)", _arrow(evaluation.intersection_ncc, 2))
     )
     return "".join(cards)
+
+
+def _quality(quality: QualityReport | None) -> str:
+    """The verdict, and what raised a flag: what was measured, what is allowed, what it means."""
+    if quality is None:
+        return '<p class="muted">No checks were made.</p>'
+    rows = [
+        (flag.level.value, flag.name, flag.value_text, flag.allowed_text, flag.text, flag.source)
+        for flag in quality.raised
+    ]
+    head = ("Level", "Check", "Measured", "Allowed", "What it means", "Source of the limits")
+    table = _table(head, rows) if rows else ""
+    return f"<p><b>{escape(quality.headline)}</b></p>{table}"
 
 
 def _notes(inputs: ReportInputs) -> str:

@@ -72,6 +72,7 @@ footer { color:var(--muted); font-size:13px; }
 <div class="banner" role="note">Research use only. Not a medical device: not for diagnosis or
 treatment.</div>
 <div class="cards">$cards</div>
+<section><h2>Can this result be trusted?</h2>$quality</section>
 
 <section><h2>Slices before and after alignment</h2>
 <p class="muted">Outlines of the reconstructed heart on the measured images. “Before” cuts the heart

@@ -11,6 +11,7 @@ import torch
 from NISFCore.data.study import CineStudy
 from NISFCore.fitting.confidence import label_confidence
 from NISFCore.fitting.heart import FittedHeart
+from NISFCore.fitting.quality import QualityReport
 from NISFCore.fitting.volume_gradients import volume_gradients_ml
 from NISFCore.geometry.frame import CanonicalFrame
 from NISFCore.geometry.planes import pixel_centres_ras
@@ -115,6 +116,7 @@ class FitResult:
         settings: the fit's configuration as plain JSON.
         seconds: duration of each stage.
         uncertainty: None if the solver does not tell.
+        quality: what checks of the result found; None before they were made.
     """
 
     study: CineStudy
@@ -126,6 +128,7 @@ class FitResult:
     figures: dict[str, float] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     uncertainty: FitUncertainty | None = None
+    quality: QualityReport | None = None
 
     @property
     def canonical_from_ras(self) -> Affine:

@@ -18,10 +18,11 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from NISFCore._version import __version__
-from NISFCore.config import from_json_object
+from NISFCore.config import from_json_object, to_json_object
 from NISFCore.data.storage import load_study, save_study
 from NISFCore.errors import ConfigError, PriorError, ResultError
 from NISFCore.files import new_folder, write_bytes_atomically, write_text_atomically
+from NISFCore.fitting.quality import QualityReport
 from NISFCore.fitting.result import (
     FitResult,
     FitStep,
@@ -52,6 +53,7 @@ class _StoredFit:
     settings: dict[str, Any]
     figures: dict[str, float]
     seconds: dict[str, float]
+    quality: QualityReport | None = None
 
 
 def save_result(result: FitResult, folder: Path, overwrite: bool = False) -> None:
@@ -102,6 +104,7 @@ def _loaded(folder: Path, stored: _StoredFit) -> FitResult:
         settings=stored.settings,
         figures=stored.figures,
         seconds=stored.seconds,
+        quality=stored.quality,
         uncertainty=_uncertainty(tensors),
     )
 
@@ -116,8 +119,17 @@ def _stored_fit(folder: Path) -> _StoredFit:
             f"{folder} has result schema {values.get('schema_version')}, this software reads "
             f"{SCHEMA_VERSION}; fit the study again"
         )
-    wanted = {field.name: values[field.name] for field in fields(_StoredFit)}
-    return from_json_object(_StoredFit, wanted)
+    wanted = {field.name: values[field.name] for field in fields(_StoredFit)[:-1]}
+    return from_json_object(_StoredFit, wanted | {"quality": _stored_quality(values)})
+
+
+def _stored_quality(values: dict[str, Any]) -> dict[str, Any] | None:
+    """The report's own fields: `verdict` and `kind` follow from them. None in results of versions
+    that made no checks."""
+    stored = values.get("quality")
+    if stored is None:
+        return None
+    return {field.name: stored[field.name] for field in fields(QualityReport)}
 
 
 def _refuse_constant(name: str) -> None:
@@ -180,10 +192,19 @@ def result_summary(result: FitResult) -> dict[str, Any]:
         },
         "assumptions": list(result.frame.assumptions),
         "figures": result.figures,
+        "quality": quality_summary(result.quality),
         "seconds": result.seconds,
         "slices": _slice_rows(result),
         "history": [vars(step) for step in result.history],
     }
+
+
+def quality_summary(quality: QualityReport | None) -> dict[str, Any] | None:
+    """A quality report as plain JSON, with what follows from its checks."""
+    if quality is None:
+        return None
+    own = to_json_object(quality)
+    return {"verdict": quality.verdict.value, "kind": quality.kind, **own}
 
 
 def _slice_rows(result: FitResult) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from NISFCore import workflows
+from NISFCore.analysis import checked as checking
 from NISFCore.analysis.intersections import PairStatistics
 from NISFCore.errors import Cancelled, ConfigError, OutputError, PriorError, StudyError
 from NISFCore.export.settings import ExportFormat, ExportSettings
@@ -92,7 +93,7 @@ def test_slices_that_agree_less_after_the_fit_are_a_warning(
     def statistics(_: FitResult) -> tuple[PairStatistics, PairStatistics]:
         return PairStatistics(0.82, 0.1, 9), PairStatistics(after, 0.1, 9)
 
-    monkeypatch.setattr(workflows, "intersection_ncc_before_after", statistics)
+    monkeypatch.setattr(checking, "intersection_ncc_before_after", statistics)
     fitted(StudyInput(study), tmp_path / "result")
     warnings = load_result(tmp_path / "result").study.warnings
     assert any("NCC 0.82 before, 0.70 after" in w for w in warnings) == warns
@@ -190,13 +191,13 @@ def test_a_cancel_after_the_last_step_counts(
     study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     token = CancelToken()
-    original = workflows.intersection_ncc_before_after
+    original = checking.intersection_ncc_before_after
 
     def cancelling(fitted_study: Any) -> Any:
         token.cancel()
         return original(fitted_study)
 
-    monkeypatch.setattr(workflows, "intersection_ncc_before_after", cancelling)
+    monkeypatch.setattr(checking, "intersection_ncc_before_after", cancelling)
     with pytest.raises(Cancelled):
         fitted(StudyInput(study), tmp_path / "result", cancel=token)
     assert list(tmp_path.iterdir()) == []

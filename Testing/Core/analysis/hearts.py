@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from NISFCore.analysis.fitted import MotionUncertainty
 from NISFCore.data.study import CineSlice, CineStudy
+from NISFCore.fitting.quality import QualityReport
 from NISFCore.geometry.field import FieldSamples, HeartBox, HeartField
 from NISFCore.geometry.planes import pixel_centres_ras
 from NISFCore.geometry.rigid import invert_rigid, rigid, rigid_about, rotation_from_rotvec
@@ -204,6 +205,7 @@ class Fitted:
     )
     seconds: Mapping[str, float] = dataclasses.field(default_factory=lambda: {"fit": 1.5})
     uncertainty: MotionUncertainty | None = None
+    quality: QualityReport | None = None
     confidence: float | None = None
     volume_covariance: npt.NDArray[np.float64] | None = None
 

@@ -1,0 +1,164 @@
+"""The checks of a result: what each measures, when it is raised, what the verdict is."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from NISFCore.analysis.quality import LIMITS, Limits, measured_quality, quality_of
+from NISFCore.analysis.rendering import uniform_cycle_fractions
+from NISFCore.analysis.volumes import VentricularFunction, volume_curve
+from NISFCore.fitting.config import FitConfig, GaussNewtonConfig
+from NISFCore.fitting.fit import fit_study
+from NISFCore.fitting.quality import QualityFlag, QualityReport, Verdict
+from NISFCore.fitting.result import FitResult, SliceMotion
+from NISFCore.geometry.rigid import rigid, rotation_from_rotvec
+from NISFCore.views import View
+from Testing.Core.fitting.teacher import teacher_prior, teacher_study
+
+FAST = FitConfig(GaussNewtonConfig(voxels=(512,) * 8))
+
+
+@pytest.fixture(scope="module")
+def result() -> FitResult:
+    study = teacher_study(seed=1, n_phases=6, n_psf_nodes=1).study
+    found = fit_study(study, teacher_prior(), FAST, device="cpu")
+    return replace(
+        found,
+        figures=found.figures | {"intersection_ncc_before": 0.8, "intersection_ncc_after": 0.9},
+    )
+
+
+def limits(name: str) -> Limits:
+    return next(limit for limit in LIMITS if limit.name == name)
+
+
+def raised(result: FitResult) -> set[str]:
+    return {flag.name for flag in quality_of(result).raised}
+
+
+def test_levels() -> None:
+    of = Limits("x", (1.0, 2.0), (0.0, 3.0), "here", "text")
+    levels = {v: of.flag(v).level for v in (1.0, 2.0, 0.5, 2.5, -0.1, 3.1, float("nan"))}
+    assert levels[1.0] is levels[2.0] is Verdict.RELIABLE
+    assert levels[0.5] is levels[2.5] is Verdict.CHECK
+    assert levels[-0.1] is levels[3.1] is Verdict.NOT_RELIABLE
+    assert of.flag(float("nan")).level is Verdict.NOT_RELIABLE
+    assert of.flag(None).level is Verdict.RELIABLE  # nothing was measured, nothing is wrong
+
+
+def test_limits_are_nested_and_say_where_they_come_from() -> None:
+    assert len({limit.name for limit in LIMITS}) == len(LIMITS)
+    for limit in LIMITS:
+        assert limit.source and limit.text
+        for k, sign in ((0, 1.0), (1, -1.0)):
+            check, fail = limit.check[k], limit.fail[k]
+            assert fail is None or (check is not None and sign * fail < sign * check)
+
+
+def test_the_verdict_is_the_worst_check() -> None:
+    good, check, fail = (
+        QualityFlag("a", 1.0, (None, 2.0), level, "s", "t")
+        for level in (Verdict.RELIABLE, Verdict.CHECK, Verdict.NOT_RELIABLE)
+    )
+    assert QualityReport(False, (good,)).verdict is Verdict.RELIABLE
+    assert QualityReport(False, (good,)).kind == "result"
+    both = QualityReport(False, (good, check, fail))
+    assert both.verdict is Verdict.NOT_RELIABLE and both.raised == (fail, check)
+    assert both.kind == "initialisation" and "an initialisation" in both.headline
+    assert QualityReport(True, (check,)).kind == "result"
+    assert "at most 2" in check.sentence and "check: a = 1" in check.sentence
+
+
+def test_every_figure_is_measured(result: FitResult) -> None:
+    values = measured_quality(result)
+    assert set(values) == {limit.name for limit in LIMITS}
+    assert all(np.isfinite(v) for v in values.values())
+
+
+def test_volumes_are_those_of_a_fine_grid(result: FitResult) -> None:
+    grid, t = result.field.box.grid(2.0), uniform_cycle_fractions(8)
+    fine = VentricularFunction.from_curve(volume_curve(result.field, grid, t)).to_dict()
+    coarse = measured_quality(result)
+    for name in ("edv_ml", "rv_edv_ml", "mass_g"):
+        assert coarse[name] == pytest.approx(fine[name], rel=0.05)
+    assert coarse["ef_percent"] == pytest.approx(fine["ef_percent"], abs=4)
+
+
+def test_a_strange_latent_is_noticed(result: FitResult) -> None:
+    prior = result.prior
+    direction = np.linalg.cholesky(prior.latent_covariance.numpy()) @ np.ones(3)
+    far = (prior.latent_mean.numpy() + 5 * direction).astype(np.float32)
+    strange = replace(result, parameters=replace(result.parameters, latent=far))
+    assert measured_quality(strange)["latent_rms_sd"] == pytest.approx(5.0, rel=1e-4)
+    flag = next(f for f in quality_of(strange).raised if f.name == "latent_rms_sd")
+    assert flag.level is Verdict.NOT_RELIABLE
+
+
+def test_poses_beyond_what_is_usual_are_noticed(result: FitResult) -> None:
+    turn = rigid(rotation_from_rotvec(np.array([0.0, 0.0, 1.0])), [0.0, 0.0, 60.0])
+    moved = replace(result, parameters=replace(result.parameters, global_pose=turn))
+    assert {"global_shift_mm", "global_turn_deg"} <= raised(moved)
+    motion = list(result.parameters.slice_motion)
+    motion[2] = SliceMotion(np.zeros(3), np.array([0.0, 20.0, 0.0]))
+    far = replace(result, parameters=replace(result.parameters, slice_motion=tuple(motion)))
+    assert "largest_slice_motion_mm" in raised(far)
+
+
+def test_images_that_are_not_explained_are_noticed(result: FitResult) -> None:
+    bad = replace(
+        result,
+        figures={"psnr_db": 10.0, "intersection_ncc_before": 0.5, "intersection_ncc_after": 0.2},
+    )
+    assert {"psnr_db", "intersection_ncc_after", "intersection_ncc_gain"} <= raised(bad)
+    assert quality_of(bad).verdict is Verdict.NOT_RELIABLE
+
+
+def test_coverage(result: FitResult) -> None:
+    """Slices of one end only, without long axes: the rest of the LV is nobody's measurement."""
+    whole = measured_quality(result)
+    assert whole["n_sa_slices"] == 6 and whole["n_la_views"] == 3 and whole["lv_seen_share"] == 1
+    index = [k for k, s in enumerate(result.study.slices) if s.view is View.SA][:2]
+    part = replace(
+        result,
+        study=replace(result.study, slices=tuple(result.study.slices[k] for k in index)),
+        parameters=replace(
+            result.parameters,
+            slice_motion=tuple(result.parameters.slice_motion[k] for k in index),
+        ),
+    )
+    values = measured_quality(part)
+    assert values["n_sa_slices"] == 2 and values["n_la_views"] == 0
+    assert 0.02 < values["lv_seen_share"] < 0.5
+    assert {"n_sa_slices", "n_la_views", "lv_seen_share"} <= raised(part)
+
+
+def test_one_phase_has_no_ejection_fraction(result: FitResult) -> None:
+    slices = tuple(
+        replace(s, frames=s.frames[:1], trigger_times_ms=s.trigger_times_ms[:1], labels=None)
+        for s in result.study.slices
+    )
+    values = measured_quality(replace(result, study=replace(result.study, slices=slices)))
+    assert "ef_percent" not in values and values["n_phases"] == 1 and values["edv_ml"] > 0
+
+
+def test_labels_make_it_a_result(result: FitResult) -> None:
+    bad = replace(result, figures={"psnr_db": 15.0})
+    assert quality_of(bad).kind == "initialisation"
+    guided = replace(bad, settings=bad.settings | {"labels": {"files": ["x"]}})
+    assert quality_of(guided).kind == "result" and quality_of(guided).is_guided
+
+
+@pytest.mark.parametrize("name", ["edv_ml", "rv_edv_ml", "mass_g", "ef_percent", "rv_ef_percent"])
+def test_population_limits_hold_published_means(name: str) -> None:
+    """UK Biobank (Petersen 2017), men and women 45 to 74 years: mean ± 3 sd raise no flag."""
+    published = {
+        "edv_ml": ((124, 21), (166, 32)),
+        "rv_edv_ml": ((130, 24), (182, 36)),
+        "mass_g": ((70, 13), (103, 21)),
+        "ef_percent": ((61, 5), (58, 5)),
+        "rv_ef_percent": ((58, 6), (54, 6)),
+    }[name]
+    for mean, sd in published:
+        for value in (mean - 2 * sd, mean, mean + 3 * sd):
+            assert limits(name).flag(value).level is Verdict.RELIABLE
