@@ -26,7 +26,7 @@ N_CHANNELS = 6
 """Frame, temporal mean, temporal deviation, canonical x, y, z."""
 TEMPORAL, COORDINATES = slice(1, 3), slice(3, 6)
 
-DROP_TEMPORAL_SHARE, DROP_COORDINATES_SHARE = 0.2, 0.15
+DROP_TEMPORAL_SHARE, DROP_MEAN_SHARE, DROP_COORDINATES_SHARE = 0.3, 0.2, 0.15
 CROP_SHARE = 0.15
 MAX_DEFORMATION_MM = 6.0
 
@@ -169,6 +169,7 @@ class SliceGenerator:
         """No cycle (a single frame) or no frame (unknown orientation) in some slices, in place."""
         n = len(inputs)
         inputs[self._dice.chance(DROP_TEMPORAL_SHARE, n), TEMPORAL] = 0
+        inputs[self._dice.chance(DROP_MEAN_SHARE, n), TEMPORAL.start] = 0
         inputs[self._dice.chance(DROP_COORDINATES_SHARE, n), COORDINATES] = 0
 
 

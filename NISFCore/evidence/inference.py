@@ -17,7 +17,7 @@ from torch import Tensor
 from NISFCore.data.guidance import SliceGuidance
 from NISFCore.data.study import CineSlice, CineStudy
 from NISFCore.errors import ConfigError
-from NISFCore.evidence.generator import N_CHANNELS, network_input
+from NISFCore.evidence.generator import COORDINATES, N_CHANNELS, TEMPORAL, network_input
 from NISFCore.evidence.network import SliceNetwork
 from NISFCore.evidence.noise import blurred
 from NISFCore.evidence.phases import spread_phases
@@ -44,6 +44,10 @@ TEST_TIME_CHANGES = (
     WindowChange(turn_rad=-0.12, shift_mm=(-5.0, 4.0), scale=0.95),
     WindowChange(turn_rad=0.05, shift_mm=(-4.0, -6.0), scale=1.0),
 )
+SINGLE_FRAME_VIEWS = (1, 3)
+"""Views that do not see the beating: at end-systole the mean of the cycle shows a larger cavity
+than the frame does, and where both answers disagree nobody should be sure."""
+
 N_CAVITY_SLICES = 3
 MIN_CYCLE_PHASES = 4
 """Fewer phases have no smallest cavity worth looking for."""
@@ -58,6 +62,7 @@ class EvidenceSettings:
     Attributes:
         n_views: windows per slice that are averaged, 1 to `len(TEST_TIME_CHANGES)`.
         uses_cycle, uses_coordinates: whether the network sees the beating and the place.
+        mixes_single_frames: whether some of the views do not see the beating.
         most_confident: of any pixel; below 1 because simulated hearts are not real ones.
         base_start_mm, base_end_mm: in short-axis planes, where the confidence in ventricles begins
             to fall and ends to fall, mm above the canonical origin (the valves lie about there, and
@@ -68,6 +73,7 @@ class EvidenceSettings:
     n_views: int = 4
     uses_cycle: bool = True
     uses_coordinates: bool = True
+    mixes_single_frames: bool = True
     most_confident: float = 0.95
     base_start_mm: float = 20.0
     base_end_mm: float = 50.0
@@ -129,6 +135,7 @@ def slice_evidence(
     """
     if phases_per_slice < 1:
         raise ConfigError(f"phases_per_slice: got {phases_per_slice}, must be at least 1")
+    network = network.on(device)
     es_fraction = None
     if phases_per_slice > 1:
         es_fraction = smallest_cavity_fraction(study, canonical_from_ras, network, device, cancel)
@@ -162,15 +169,16 @@ def ask(
     settings: EvidenceSettings = EvidenceSettings(),
     device: str = "cpu",
 ) -> SliceAnswer:
-    """The network's answer for some phases of one slice, on the slice's own pixels."""
+    """The network's answer for some phases of one slice, on the slice's own pixels. The network
+    has to be on `device` (`SliceNetwork.on`)."""
     canonical_from_ijk = canonical_from_ras @ cine.ras_from_ijk
     frames = _blurred_for(cine, network.grid, device)
     total = torch.zeros(len(phases), N_LABELS, *cine.shape, device=device)
     weight = torch.zeros(1, 1, *cine.shape, device=device)
-    for change in TEST_TIME_CHANGES[: settings.n_views]:
+    for view, change in enumerate(TEST_TIME_CHANGES[: settings.n_views]):
         window = canonical_from_window(canonical_from_ijk, network.grid, change)
-        inputs = _inputs(frames, canonical_from_ijk, window, network.grid, phases, settings)
-        p = network.probabilities(inputs)
+        inputs = _inputs(frames, canonical_from_ijk, window, network.grid, phases)
+        p = network.probabilities(inputs * _seen_channels(view, settings).to(device))
         back = window_of_pixels(canonical_from_ijk, window, cine.shape).to(device)
         inside = _inside(back, network.grid.n_pixels)[:, None]
         total += sample_at(p, back, is_continued=True) * inside
@@ -187,7 +195,6 @@ def _inputs(
     canonical_from_grid: Affine,
     grid: WindowGrid,
     phases: Sequence[int],
-    settings: EvidenceSettings,
 ) -> Tensor:
     """`(n_phases asked, N_CHANNELS, n, n)` of one window."""
     where = pixels_of_window(canonical_from_ijk, canonical_from_grid, grid.n_pixels)
@@ -198,10 +205,16 @@ def _inputs(
     points = window_points(canonical_from_grid, grid).astype(np.float32)
     coordinates = torch.as_tensor(points).permute(2, 0, 1)[None].to(frames.device)
     chosen = torch.tensor([list(phases)], device=frames.device)
-    inputs = network_input(cine, inside, chosen, coordinates)
-    keeps = torch.ones(N_CHANNELS, device=frames.device)
-    keeps[1:3], keeps[3:] = settings.uses_cycle, settings.uses_coordinates
-    return inputs * keeps[:, None, None]
+    return network_input(cine, inside, chosen, coordinates)
+
+
+def _seen_channels(view: int, settings: EvidenceSettings) -> Tensor:
+    """`(N_CHANNELS, 1, 1)`: 1 for what the network sees in a view, else 0."""
+    keeps = torch.ones(N_CHANNELS)
+    is_single = settings.mixes_single_frames and view in SINGLE_FRAME_VIEWS
+    keeps[TEMPORAL] = settings.uses_cycle and not is_single
+    keeps[COORDINATES] = settings.uses_coordinates
+    return keeps[:, None, None]
 
 
 def _inside(ij: Tensor, size: int | tuple[int, int]) -> Tensor:

@@ -5,8 +5,9 @@ size with four times the channels, which loses nothing and costs a quarter. The 
 (half precision) with one JSON object in its header (`NetworkInfo`); nothing in it is executed.
 """
 
+import copy
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +160,12 @@ class SliceNetwork:
         """Calibrated probabilities `(n, N_LABELS, rows, cols)` of `generator.network_input`."""
         inputs = inputs.contiguous(memory_format=torch.channels_last)
         return torch.softmax(self.unet(inputs) / self.info.temperature, dim=1)
+
+    def on(self, device: str) -> "SliceNetwork":
+        """The same network on a device; this one stays where it is."""
+        if next(self.unet.parameters(), torch.empty(0)).device == torch.device(device):
+            return self
+        return replace(self, unet=copy.deepcopy(self.unet).to(device))
 
     def save(self, path: Path) -> None:
         """Write the file atomically, in half precision.

@@ -66,11 +66,19 @@ def _usual_levels(n: int, dice: Dice) -> Tensor:
     levels[:, Tissue.PAPILLARY] = _near(muscle, 0.85, 1.25, dice)
     levels[:, Tissue.RV_TRABECULA] = _near(muscle, 0.85, 1.25, dice)
     levels[:, Tissue.OTHER_WALL] = _near(muscle, 0.7, 1.4, dice)
-    levels[:, Tissue.FAT] = blood * dice.uniform(0.1, 1.3, n)
-    levels[:, Tissue.PERICARDIUM] = dice.uniform(0.0, 0.5, n)
+    # Often nothing tells the wall from what lies outside of it.
+    fat, pericardium = blood * dice.uniform(0.1, 1.3, n), dice.uniform(0.0, 0.5, n)
+    levels[:, Tissue.FAT] = _sometimes(muscle * dice.uniform(0.5, 1.3, n), fat, 0.3, dice)
+    levels[:, Tissue.PERICARDIUM] = _sometimes(
+        muscle * dice.uniform(0.6, 1.2, n), pericardium, 0.4, dice
+    )
     for valve in (Tissue.VALVE, Tissue.LV_VALVE, Tissue.RV_VALVE):
         levels[:, valve] = torch.lerp(muscle, blood, dice.uniform(0.0, 1.0, n))
     return levels
+
+
+def _sometimes(rare: Tensor, usual: Tensor, share: float, dice: Dice) -> Tensor:
+    return torch.where(dice.chance(share, len(usual)), rare, usual)
 
 
 def _near(level: Tensor, low: float, high: float, dice: Dice) -> Tensor:
@@ -116,8 +124,19 @@ def _with_trabeculae(images: Tensor, tissues: Tensor, levels: Tensor, dice: Dice
         band = (2 * (1 - around)).clamp(0.0, 1.0) * mask
         streaks = 0.5 + 0.5 * dice.field(n, size, int(dice.integers(16, 44, 1)))
         loss = band * streaks.clamp(0.0, 1.0) * per_plane(dice.uniform(0.0, most, n))
-        images = torch.lerp(images, muscle, loss)
+        images = torch.lerp(images, muscle, torch.maximum(loss, _clumps(mask, dice)))
     return images
+
+
+def _clumps(mask: Tensor, dice: Dice) -> Tensor:
+    """Muscle within a pool `(n, n_phases, rows, cols)`, 0 to 1: papillary muscles and thick
+    trabeculae of any number and form, up to about 15 mm off the wall, in most planes."""
+    n, size = mask.shape[0], mask.shape[-1]
+    width = 2 * int(dice.integers(3, 11, 1)) + 1
+    near_wall = functional.avg_pool2d(mask, width, 1, width // 2) < 0.98
+    field = dice.field(n, size, int(dice.integers(9, 22, 1)))
+    threshold = per_plane(dice.uniform(0.5, 2.2, n))
+    return (3 * (field - threshold)).clamp(0.0, 1.0) * near_wall * mask
 
 
 _BLOOD = (

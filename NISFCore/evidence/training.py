@@ -18,7 +18,7 @@ from torch.nn import functional
 from NISFCore.config import to_json_object
 from NISFCore.errors import ConfigError, OutputError
 from NISFCore.evidence.generator import SliceBatch, SliceGenerator
-from NISFCore.evidence.library import build_library
+from NISFCore.evidence.library import PlaneMix, build_library
 from NISFCore.evidence.network import (
     MatrixConv,
     NetworkConfig,
@@ -35,7 +35,6 @@ DICE_WEIGHT = 0.3
 WEIGHT_DECAY = 1e-2
 WARM_UP = 0.02
 REPORT_EVERY = 20
-MIN_AVERAGE_STEPS = 20
 
 
 @dataclass(frozen=True)
@@ -47,6 +46,7 @@ class SliceTrainingConfig:
         seed: of hearts, contrast and weights.
         n_hearts: simulated hearts to cut planes from (about 1.2 s and 3.5 MB each).
         n_held_out: hearts for calibration and validation.
+        mix: planes that are cut from each heart.
         steps: at most; 0 for no limit but `minutes`.
         minutes: at most, after the hearts are there; 0 for no limit but `steps`.
         n_planes, n_frames: planes in a batch, and phases of each.
@@ -59,6 +59,7 @@ class SliceTrainingConfig:
     seed: int = 1
     n_hearts: int = 300
     n_held_out: int = 16
+    mix: PlaneMix = PlaneMix()
     steps: int = 0
     minutes: float = 45.0
     n_planes: int = 6
@@ -94,13 +95,14 @@ def train_slice_network(
         raise OutputError(f"{out} exists; choose another name or allow it to be replaced")
     progress = SilentProgress() if progress is None else progress
     cancel = CancelToken() if cancel is None else cancel
-    library = build_library(config.n_hearts, config.seed, progress=progress, cancel=cancel)
+    library = build_library(config.n_hearts, config.seed, config.mix, progress, cancel)
     batches = SliceGenerator(library, config.network.grid, config.seed)
     start = time.monotonic()
     unet, n_steps = _optimised(config, batches, progress, cancel)
     seconds = time.monotonic() - start
-    held_out = build_library(config.n_held_out, config.seed + HELD_OUT_SEED, cancel=cancel)
-    checks = SliceGenerator(held_out, config.network.grid, config.seed + HELD_OUT_SEED)
+    other_seed = config.seed + HELD_OUT_SEED
+    held_out = build_library(config.n_held_out, other_seed, config.mix, cancel=cancel)
+    checks = SliceGenerator(held_out, config.network.grid, other_seed)
     network = _calibrated(unet, config, checks, n_steps, seconds, name)
     if out is not None:
         network.save(out)
@@ -125,7 +127,7 @@ def _optimised(
         loss = slice_loss(unet(_channels_last(batch.inputs)), batch)
         optimiser.step(loss, _schedule(done))
         step += 1
-        _average_in(average, unet, 1 / max(MIN_AVERAGE_STEPS, config.average_share * step))
+        _average_in(average, unet, 1 / max(1.0, config.average_share * step))
         smooth += (float(loss.detach()) - smooth) / min(step, 100)
         if step % REPORT_EVERY == 0:
             seconds = time.monotonic() - start

@@ -6,8 +6,8 @@ Dice in plane, as scanned: the network's most probable labels against the truth 
 (clinical protocol, frame found from the planes as in a fit), against the reference surfaces of one
 real study (a model's surfaces: a reference, not a truth) and against masks of four real stacks of
 one phase (their frame comes from the masks: the files lost the patient's orientation). Ablations:
-no beating, no coordinates, one window instead of the mean of several. `DIR/slice_network.md` and
-`.json` hold the tables, PNGs the outlines.
+no beating, the beating in all windows, no coordinates, one window instead of the mean of several.
+`DIR/slice_network.md` and `.json` hold the tables, PNGs the outlines.
 """
 
 import json
@@ -43,6 +43,7 @@ PHANTOM_SEED = 9_100_000
 ABLATIONS = {
     "all": EvidenceSettings(),
     "one window": EvidenceSettings(n_views=1),
+    "the beating in all windows": EvidenceSettings(mixes_single_frames=False),
     "no beating": EvidenceSettings(uses_cycle=False),
     "no coordinates": EvidenceSettings(uses_coordinates=False),
 }
