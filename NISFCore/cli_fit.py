@@ -25,6 +25,7 @@ class Fit:
         config: default (Gauss-Newton), paper (Adam), or a JSON file of settings.
         device: auto takes CUDA where it works.
         overwrite: replace a result that exists.
+        evidence: whether a network's labels of single slices count beside their intensities.
     """
 
     input: Positional[Path]
@@ -33,6 +34,7 @@ class Fit:
     config: str = "default"
     device: Device = "auto"
     overwrite: bool = False
+    evidence: bool = True
     guidance: Annotated[Labels, arg(name="")] = Labels()
     reading: Annotated[Reading, arg(name="")] = Reading()
     job: Annotated[Job, arg(name="")] = Job()
@@ -41,7 +43,7 @@ class Fit:
         from NISFCore import workflows
 
         source, config = self.reading.of(self.input), workflows.fit_config(self.config)
-        options = options_of(self, "prior", "device", "overwrite")
+        options = options_of(self, "prior", "device", "overwrite", "evidence")
         options["labels"] = self.guidance.given()
         with self.job.supervised() as supervision:
             result = workflows.fit_input(source, self.out, config=config, **options, **supervision)

@@ -18,6 +18,7 @@ from NISFCore.data.label_files import LabelFile
 from NISFCore.data.read import read_study
 from NISFCore.data.study import CineStudy
 from NISFCore.errors import ConfigError
+from NISFCore.evidence.network import load_slice_network
 from NISFCore.export.scanned_slices import SLICES_FILE, write_scanned_slices
 from NISFCore.export.settings import ExportSettings
 from NISFCore.export.writer import export_result
@@ -134,6 +135,7 @@ def fit_input(
     labels: GivenLabels | None = None,
     prior: Prior | Path | None = None,
     config: FitConfig = fit_configs.DEFAULT,
+    evidence: bool = True,
     device: str = "auto",
     overwrite: bool = False,
     progress: ProgressReporter | None = None,
@@ -144,6 +146,7 @@ def fit_input(
     Args:
         labels: what somebody drew in this study.
         prior: a prior, or its file; the bundled one by default.
+        evidence: whether the bundled slice network's labels count beside the intensities.
 
     Raises:
         NISFError: any of its kinds; nothing is written then.
@@ -162,6 +165,7 @@ def fit_input(
         config,
         guidance=labels.placed_on(study) if labels else None,
         anatomy=source.orientation.hint_for(study),
+        network=load_slice_network() if evidence and config.gauss_newton else None,
         device=device,
         progress=progress,
         cancel=cancel,
@@ -192,9 +196,26 @@ def refit_result(
     Raises:
         NISFError: any of its kinds; nothing is written then.
     """
-    progress, cancel = progress or SilentProgress(), cancel or CancelToken()
     check_new_folder(out, overwrite, RESULT_FILE)
     before = load_result(folder)
+    options: dict[str, Any] = {"config": config, "device": device, "overwrite": overwrite}
+    return refit_loaded(before, out, labels, **options, progress=progress, cancel=cancel)
+
+
+def refit_loaded(
+    before: FitResult,
+    out: Path,
+    labels: GivenLabels,
+    *,
+    config: FitConfig = fit_configs.REFIT,
+    device: str = "auto",
+    overwrite: bool = False,
+    progress: ProgressReporter | None = None,
+    cancel: CancelToken | None = None,
+) -> FitResult:
+    """As `refit_result`, from a result that is in memory already."""
+    progress, cancel = progress or SilentProgress(), cancel or CancelToken()
+    check_new_folder(out, overwrite, RESULT_FILE)
     guidance = labels.placed_on(before.study)
     result = refit_study(before, guidance, config, device=device, progress=progress, cancel=cancel)
     result = checked(result)

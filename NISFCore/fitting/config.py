@@ -66,8 +66,8 @@ class CrossingConfig:
 
 
 @dataclass(frozen=True)
-class GuidanceConfig:
-    """How labels that somebody gave count.
+class LabelTermConfig:
+    """How labels of single slices count.
 
     Attributes:
         n_pixels: labelled pixels of each step.
@@ -84,7 +84,7 @@ class GuidanceConfig:
 
     def __post_init__(self) -> None:
         if self.n_pixels < 1 or not 0 <= self.border_share <= 1:
-            raise ConfigError("GuidanceConfig: n_pixels must be >= 1, border_share from 0 to 1")
+            raise ConfigError("LabelTermConfig: n_pixels must be >= 1, border_share from 0 to 1")
 
 
 @dataclass(frozen=True)
@@ -104,6 +104,10 @@ class GaussNewtonConfig:
         huber: residuals beyond this many RMS count linearly.
         effective_voxels: how many independent observations the voxels stand for: model misfit is
             correlated between neighbours, so all of them together say less than their number.
+        guidance: labels that somebody gave.
+        evidence: labels that the slice network gives, where one is used; a frame counts less, its
+            errors are alike in neighbours. 0 as its worth leaves it out.
+        evidence_phases: of each slice that the network looks at; heart and prior know the others.
     """
 
     voxels: tuple[int, ...] = (256,) * 8 + (512,) * 8 + (1024,) * 24
@@ -120,7 +124,9 @@ class GaussNewtonConfig:
     psf: PsfConfig = PsfConfig()
     motion_prior: MotionPrior = MotionPrior()
     crossing: CrossingConfig = CrossingConfig()
-    guidance: GuidanceConfig = GuidanceConfig()
+    guidance: LabelTermConfig = LabelTermConfig()
+    evidence: LabelTermConfig = LabelTermConfig(n_pixels=256, frame_worth=60.0)
+    evidence_phases: int = 4
 
     def __post_init__(self) -> None:
         if not self.voxels or min(self.voxels) < 1:

@@ -14,10 +14,13 @@ from NISFCore.data.canonical import canonical_frame_of
 from NISFCore.data.guidance import Guidance
 from NISFCore.data.study import CineStudy
 from NISFCore.errors import StudyError
+from NISFCore.evidence.inference import slice_evidence
+from NISFCore.evidence.network import SliceNetwork
 from NISFCore.fitting.adam import solve_adam
 from NISFCore.fitting.config import DEFAULT, REFIT, AdamConfig, FitConfig
+from NISFCore.fitting.evidence_file import in_steps
 from NISFCore.fitting.gauss_newton import solve_gauss_newton
-from NISFCore.fitting.preparation import seen_in
+from NISFCore.fitting.preparation import seen_in, with_evidence
 from NISFCore.fitting.problem import (
     VOXELS_PER_PART,
     Estimate,
@@ -36,7 +39,7 @@ from NISFCore.model.device import resolve_device
 from NISFCore.model.forward_model import predict
 from NISFCore.model.prior import Prior
 from NISFCore.model.psf import PsfConfig
-from NISFCore.progress import CancelToken, ProgressReporter, SilentProgress
+from NISFCore.progress import CancelToken, ProgressEvent, ProgressReporter, SilentProgress
 
 N_PSNR_VOXELS = 16_384
 
@@ -48,6 +51,7 @@ def fit_study(
     *,
     guidance: Guidance | None = None,
     anatomy: AnatomyHint | None = None,
+    network: SliceNetwork | None = None,
     device: str = "auto",
     progress: ProgressReporter | None = None,
     cancel: CancelToken | None = None,
@@ -58,6 +62,7 @@ def fit_study(
         study: labels in it, if any, are not used.
         guidance: labels that are to be used, placed on `study`.
         anatomy: what the user says of the heart's place; by default what the labels say.
+        network: labels slices as evidence beside their intensities; without, there is none.
         device: "auto", "cpu" or "cuda".
 
     Raises:
@@ -67,7 +72,7 @@ def fit_study(
         Cancelled: at the latest when the voxels now in the decoder are through.
     """
     began = time.monotonic()
-    job = _Job(config, guidance, resolve_device(device), progress, cancel)
+    job = _Job(config, guidance, resolve_device(device), progress, cancel, network)
     on_device = job.on_device(prior)
     with frozen(on_device):
         frame = _frame(study, on_device, job, _hint(study, guidance, anatomy))
@@ -94,7 +99,8 @@ def refit_study(
         Cancelled: at the latest when the voxels now in the decoder are through.
     """
     began = time.monotonic()
-    job = _Job(config, guidance, resolve_device(device), progress, cancel)
+    job = _Job(config, guidance, resolve_device(device), progress, cancel, None)
+    job.evidence = result.evidence
     on_device = job.on_device(result.prior)
     with frozen(on_device):
         start, frame = estimate_of(result), result.frame
@@ -113,9 +119,11 @@ class _Job:
         device: str,
         progress: ProgressReporter | None,
         cancel: CancelToken | None,
+        network: SliceNetwork | None,
     ) -> None:
-        self.config, self.guidance, self.device = config, guidance, device
+        self.config, self.guidance, self.device, self.network = config, guidance, device, network
         self.progress, self.cancel = progress or SilentProgress(), cancel or CancelToken()
+        self.evidence: Guidance | None = None
 
     def on_device(self, prior: Prior) -> Prior:
         """The prior with a decoder on the device; the caller's own stays where it is."""
@@ -127,6 +135,38 @@ class _Job:
         self, study: CineStudy, prior: Prior, frame: CanonicalFrame
     ) -> tuple[CineStudy, FitProblem]:
         return seen_in(study, frame, prior, self.config, self.device, self.guidance)
+
+    def with_evidence(
+        self, problem: FitProblem, cropped: CineStudy, frame: CanonicalFrame
+    ) -> FitProblem:
+        """The problem with what the slice network says, if there is one and the solver listens."""
+        settings = self.config.gauss_newton
+        if settings is None or settings.evidence.frame_worth == 0:
+            return problem
+        if self.evidence is None and self.network is not None:
+            n = settings.evidence_phases
+            self.evidence = self._asked(self.network, cropped, frame, n)
+        if self.evidence is None:
+            return problem
+        return with_evidence(problem, self.evidence, cropped, frame, settings)
+
+    def _asked(
+        self, network: SliceNetwork, cropped: CineStudy, frame: CanonicalFrame, n_phases: int
+    ) -> Guidance:
+        began = time.monotonic()
+        self.progress.report(ProgressEvent("evidence", 0, 1, 0.0))
+        if self.device != "cpu":  # the caller's own stays where it is
+            network = replace(network, unet=copy.deepcopy(network.unet).to(self.device))
+        entries = slice_evidence(
+            cropped,
+            frame.canonical_from_ras,
+            network,
+            phases_per_slice=n_phases,
+            device=self.device,
+            cancel=self.cancel,
+        )
+        self.progress.report(ProgressEvent("evidence", 1, 1, time.monotonic() - began))
+        return in_steps(entries)
 
     def recorder(self) -> Recorder:
         settings = self.config.gauss_newton
@@ -147,6 +187,8 @@ class _Job:
         if self.guidance is not None:
             entries = [{"slice": e.slice_name, "phase": e.phase} for e in self.guidance.entries]
             values["labels"] = {"files": list(self.guidance.sources), "frames": entries}
+        if self.network is not None:
+            values["slice_network"] = self.network.info.name
         return values
 
 
@@ -160,6 +202,7 @@ def _fitted(
     began: float,
 ) -> FitResult:
     study, problem = job.seen(study, on_device, frame)
+    problem = job.with_evidence(problem, study, frame)
     table, recorder = problem.table, job.recorder()
     job.cancel.check()
     prepared = time.monotonic()
@@ -183,6 +226,7 @@ def _fitted(
         figures=figures,
         seconds={"prepare": prepared - began, "fit": finished - prepared},
         uncertainty=uncertainty,
+        evidence=job.evidence,
     )
 
 

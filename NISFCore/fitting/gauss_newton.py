@@ -116,19 +116,19 @@ class _Solver:
         return size if settled else float("inf")
 
     def _with_labels(self, equations: NormalEquations, theta: Tensor) -> NormalEquations:
-        """The equations and what given labels say."""
-        if self.problem.labels is None:
-            return equations
-        H, b = label_equations(
-            self.problem,
-            self.estimate,
-            self.A,
-            theta,
-            self.config.guidance,
-            self.config.psf,
-            self.generator,
-        )
-        return replace(equations, H=equations.H + H, b=equations.b + b)
+        """The equations and what labels say: somebody's, and the slice network's."""
+        problem, config = self.problem, self.config
+        for labels, term in (
+            (problem.guidance, config.guidance),
+            (problem.evidence, config.evidence),
+        ):
+            if labels is None or term.frame_worth == 0:
+                continue
+            H, b = label_equations(
+                problem, labels, self.estimate, self.A, theta, term, config.psf, self.generator
+            )
+            equations = replace(equations, H=equations.H + H, b=equations.b + b)
+        return equations
 
     def _with_crossing(self, equations: NormalEquations, theta: Tensor) -> NormalEquations:
         """The equations and what crossing slices say about each other."""

@@ -3,17 +3,19 @@
 With q a pixel's given probabilities and p the decoder's, seen through the slice profile, the
 residual is
 
-    rho = sqrt(2 KL(q || p)),   KL = sum_l q_l log(q_l / p_l)
+    rho = sqrt(-2 log(sum_l q_l p_l / max_l q_l))
 
-so that half its square is the label's negative log-likelihood, and one backward pass yields its
-Jacobian as it does for intensities. Neither scale nor gain matters.
+so that half its square is the negative log-likelihood of what was given, less that of the best
+answer: -log p_l for a label l that is certain, nothing at all where q is uniform. One backward pass
+yields its Jacobian as it does for intensities. Neither scale nor gain matters.
 """
 
 import torch
 from torch import Tensor
 
-from NISFCore.fitting.config import GuidanceConfig
+from NISFCore.fitting.config import LabelTermConfig
 from NISFCore.fitting.jacobian import pose_columns
+from NISFCore.fitting.label_evidence import LabelEvidence
 from NISFCore.fitting.problem import Estimate, FitProblem
 from NISFCore.model.forward_model import sample_points
 from NISFCore.model.psf import PsfConfig
@@ -25,17 +27,16 @@ MIN_RESIDUAL = 1e-3  # the root's slope is infinite at zero
 
 def label_equations(
     problem: FitProblem,
+    evidence: LabelEvidence,
     estimate: Estimate,
     A: Tensor,
     theta: Tensor,
-    config: GuidanceConfig,
+    config: LabelTermConfig,
     psf: PsfConfig,
     generator: torch.Generator,
 ) -> tuple[Tensor, Tensor]:
-    """H and b of the given labels at fresh pixels, relinearised at zero as in `normal_equations`;
+    """H and b of labels at fresh pixels, relinearised at zero as in `normal_equations`;
     float64."""
-    evidence = problem.labels
-    assert evidence is not None  # the solver asks first
     batch, target = evidence.sample(config.n_pixels, config.border_share, generator)
     residual, J = linearise_labels(problem, estimate, A, batch, target, psf)
     weights = (config.huber / residual.abs()).clamp(max=1.0)
@@ -61,9 +62,9 @@ def linearise_labels(
     with torch.enable_grad():
         logits = problem.prior.decoder(x, batch.cycle_fraction.repeat_interleave(k), h).label_logits
         p = torch.softmax(logits, dim=1).view(-1, k, target.shape[1])
-        p = torch.einsum("nkl,k->nl", p, points.weights).clamp(min=MIN_PROBABILITY)
-        divergence = (torch.xlogy(target, target) - target * torch.log(p)).sum(1)
-        rho = (2 * divergence.clamp(min=0) + MIN_RESIDUAL**2).sqrt()
+        agreement = torch.einsum("nkl,k,nl->n", p, points.weights, target)
+        likelihood = (agreement / target.max(1).values).clamp(MIN_PROBABILITY, 1.0)
+        rho = (-2 * torch.log(likelihood) + MIN_RESIDUAL**2).sqrt()
         drho_dx, drho_dh = torch.autograd.grad(rho.sum(), (x, h))
     n = len(batch)
     g = drho_dx.view(n, k, 3)

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from NISFCore.data.guidance import Guidance
 from NISFCore.data.study import MIN_FRAME_PIXELS, CineSlice, CineStudy
 from NISFCore.errors import ConfigError, StudyError
-from NISFCore.fitting.config import FitConfig
+from NISFCore.fitting.config import FitConfig, GaussNewtonConfig
 from NISFCore.fitting.crossing_images import crossing_images
 from NISFCore.fitting.label_evidence import label_evidence
 from NISFCore.fitting.problem import FitProblem
@@ -53,6 +53,21 @@ def seen_in(
         border_mm = settings.guidance.border_mm
         labels = label_evidence(guidance, study, cropped, frame, region, border_mm).to(device)
     return cropped, FitProblem(prior, table.to(device), device, crossing.to(device), labels)
+
+
+def with_evidence(
+    problem: FitProblem,
+    evidence: Guidance,
+    cropped: CineStudy,
+    frame: CanonicalFrame,
+    config: GaussNewtonConfig,
+) -> FitProblem:
+    """The problem with what the slice network says of the cropped study, where that is anything."""
+    if not any(entry.known.any() for entry in evidence.entries):
+        return problem
+    region, border_mm = problem.prior.info.decoder.region, config.evidence.border_mm
+    labels = label_evidence(evidence, cropped, cropped, frame, region, border_mm)
+    return replace(problem, evidence=labels.to(problem.device))
 
 
 def cropped_to_region(study: CineStudy, frame: CanonicalFrame, region: HeartRegion) -> CineStudy:

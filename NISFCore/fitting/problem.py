@@ -38,13 +38,15 @@ VOXELS_PER_PART = 2048
 @dataclass(frozen=True)
 class FitProblem:
     """One study's voxels and the prior, on one device, and with `crossing` the images that slices
-    are compared by where they cross. Labels of the study are not used, only those of `labels`."""
+    are compared by where they cross. Labels of the study are not used, only
+    somebody's (`guidance`) and the slice network's (`evidence`)."""
 
     prior: Prior
     table: VoxelTable
     device: str
     crossing: CrossingImages | None = None
-    labels: LabelEvidence | None = None
+    guidance: LabelEvidence | None = None
+    evidence: LabelEvidence | None = None
 
 
 @dataclass

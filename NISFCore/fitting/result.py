@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from NISFCore.data.guidance import Guidance
 from NISFCore.data.study import CineStudy
 from NISFCore.fitting.confidence import label_confidence
 from NISFCore.fitting.heart import FittedHeart
@@ -117,6 +118,7 @@ class FitResult:
         seconds: duration of each stage.
         uncertainty: None if the solver does not tell.
         quality: what checks of the result found; None before they were made.
+        evidence: what the slice network said of `study`, for a refit.
     """
 
     study: CineStudy
@@ -129,6 +131,7 @@ class FitResult:
     seconds: dict[str, float] = field(default_factory=dict)
     uncertainty: FitUncertainty | None = None
     quality: QualityReport | None = None
+    evidence: Guidance | None = None
 
     @property
     def canonical_from_ras(self) -> Affine:

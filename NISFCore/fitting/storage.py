@@ -5,6 +5,7 @@ RESULT/result.json             schema version, software, prior, settings, summar
        parameters.safetensors  latent, poses, scales: everything the heart is made of
        prior.safetensors       the prior it was fitted with, so that the folder can be moved
        study.json, study.safetensors   the fitted slices, cropped and without identity
+       evidence.safetensors    what the slice network said of them, if it was asked
 ```
 """
 
@@ -20,8 +21,9 @@ from safetensors.numpy import load_file, save
 from NISFCore._version import __version__
 from NISFCore.config import from_json_object, to_json_object
 from NISFCore.data.storage import load_study, save_study
-from NISFCore.errors import ConfigError, PriorError, ResultError
+from NISFCore.errors import ConfigError, PriorError, ResultError, StudyError
 from NISFCore.files import new_folder, write_bytes_atomically, write_text_atomically
+from NISFCore.fitting.evidence_file import load_evidence, save_evidence
 from NISFCore.fitting.quality import QualityReport
 from NISFCore.fitting.result import (
     FitResult,
@@ -42,6 +44,8 @@ PARAMETER_FILE = "parameters.safetensors"
 PRIOR_FILE = "prior.safetensors"
 
 Tensors = dict[str, np.ndarray]
+
+_DAMAGE = (OSError, SafetensorError, ValueError, KeyError, ConfigError, PriorError, StudyError)
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,8 @@ def save_result(result: FitResult, folder: Path, overwrite: bool = False) -> Non
         save_study(result.study, temporary)
         result.prior.save(temporary / PRIOR_FILE)
         write_bytes_atomically(temporary / PARAMETER_FILE, save(_tensors(result)))
+        if result.evidence is not None:
+            save_evidence(result.evidence, result.study, temporary)
         text = json.dumps(result_summary(result), indent=2, allow_nan=False)
         write_text_atomically(temporary / RESULT_FILE, text)
 
@@ -83,7 +89,7 @@ def load_result(folder: Path) -> FitResult:
         )
     try:
         return _loaded(folder, _stored_fit(folder))
-    except (OSError, SafetensorError, ValueError, KeyError, ConfigError, PriorError) as error:
+    except _DAMAGE as error:
         problem = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise ResultError(
             f"{folder} is incomplete or damaged: {problem}; fit the study again"
@@ -106,6 +112,7 @@ def _loaded(folder: Path, stored: _StoredFit) -> FitResult:
         seconds=stored.seconds,
         quality=stored.quality,
         uncertainty=_uncertainty(tensors),
+        evidence=load_evidence(study, folder),
     )
 
 
