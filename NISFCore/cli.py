@@ -29,6 +29,7 @@ from NISFCore.cli_options import (
     Reading,
     options_of,
 )
+from NISFCore.cli_serve import Serve
 from NISFCore.console import (
     batch_text,
     evaluation_table,
@@ -301,6 +302,7 @@ Command = (
     | Annotated[Inspect, subcommand("inspect")]
     | Annotated[Fit, subcommand("fit")]
     | Annotated[Refit, subcommand("refit")]
+    | Annotated[Serve, subcommand("serve")]
     | Annotated[Export, subcommand("export")]
     | Annotated[Batch, subcommand("batch")]
     | Annotated[Evaluate, subcommand("evaluate")]

@@ -4,12 +4,17 @@ The fit's uncertainty matters where labels meet: voxels within `REACH_MM` of ano
 evaluated, one network pass and its derivative each; those farther away are sure.
 """
 
+from pathlib import Path
+
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
 from NISFCore.analysis.fitted import FittedStudy
 from NISFCore.analysis.lattice import POINTS_PER_CHUNK
+from NISFCore.analysis.rendering import LABELS_ONLY, render_grid
+from NISFCore.errors import ConfigError, OutputError
+from NISFCore.export.nrrd_files import write_volume_nrrd
 from NISFCore.geometry.grids import Grid
 from NISFCore.geometry.spaces import apply_affine
 from NISFCore.progress import CancelToken
@@ -46,6 +51,38 @@ def confidence_percent(
             raise ValueError("this fit has no uncertainty")
         percent[tuple(chunk[inside].T)] = np.rint(100 * known).astype(np.uint8)
     return percent
+
+
+def write_certainty(
+    fitted: FittedStudy,
+    path: Path,
+    spacing_mm: float,
+    cycle_fraction: float,
+    cancel: CancelToken | None = None,
+) -> None:
+    """Write the map of one time of the cycle as a NRRD volume, whole or not at all.
+
+    Raises:
+        ConfigError: if the fit does not tell how sure it is.
+        OutputError: if the file cannot be written.
+        Cancelled: if the job was asked to stop.
+    """
+    if fitted.uncertainty is None:
+        raise ConfigError(
+            "certainty: this fit's solver does not tell how sure it is; fit with the default "
+            "configuration"
+        )
+    grid = fitted.field.box.grid(spacing_mm)
+    phase = render_grid(fitted.field, grid, cycle_fraction, cancel, LABELS_ONLY)
+    percent = confidence_percent(fitted, phase.labels, grid, cycle_fraction, cancel)
+    temporary = path.with_name(f".part-{path.name}")
+    try:
+        write_volume_nrrd(temporary, percent, grid.ras_from_ijk)
+        temporary.replace(path)
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def near_other_labels(labels: npt.NDArray[np.uint8], reach_voxels: float) -> npt.NDArray[np.bool_]:

@@ -26,6 +26,8 @@ class ExportFormat(str, Enum):
     """3D Slicer segmentations, one per phase."""
     SLICES = "slices"
     """Aligned slices: transforms and images."""
+    MOTION = "motion"
+    """The transforms of the slices alone."""
     VTP = "vtp"
     """Surfaces as VTK poly data."""
     STL = "stl"
@@ -39,8 +41,11 @@ class ExportFormat(str, Enum):
 
 
 ALL_FORMATS = tuple(ExportFormat)
-STANDARD_FORMATS = tuple(f for f in ExportFormat if f is not ExportFormat.CONFIDENCE)
-"""What "all" stands for: the map of confidence takes as long as everything else together."""
+STANDARD_FORMATS = tuple(
+    f for f in ExportFormat if f not in (ExportFormat.CONFIDENCE, ExportFormat.MOTION)
+)
+"""What "all" stands for: the map of confidence takes as long as everything else together, and the
+slices come with their motions."""
 VOLUME_FORMATS = (
     ExportFormat.NIFTI,
     ExportFormat.NRRD,

@@ -140,6 +140,7 @@ def export_result(
     notes: Sequence[str] = (),
     progress: ProgressReporter | None = None,
     cancel: CancelToken | None = None,
+    curve: VolumeCurve | None = None,
 ) -> dict[str, Any]:
     """Write a fit into the folder `out` and return its manifest (also in `out/manifest.json`).
 
@@ -150,6 +151,7 @@ def export_result(
         evaluation: figures for the report; None computes those that need no truth.
         notes: assumptions and warnings for the report, beside those of the study.
         progress, cancel: as everywhere; a cancelled or failed export leaves nothing behind.
+        curve: volumes over the cycle where they are known already; None measures them.
 
     Raises:
         OutputError: if `out` is not empty, cannot be written, or its disk is too full.
@@ -166,11 +168,11 @@ def export_result(
     _check_free_space(out, estimate_export(fitted, settings))
     with new_folder(out, settings.overwrite, MANIFEST_FILE) as folder:
         job = _Job(fitted, settings, folder, progress, cancel)
-        curve = _curve(job) if evaluation is None else evaluation.curve
+        curve = curve or (_curve(job) if evaluation is None else evaluation.curve)
         phases = settings.phase_indices(curve)
         if settings.wants(*VOLUME_FORMATS, *SURFACE_FORMATS):
             _write_phases(job, curve, phases)
-        if settings.wants(ExportFormat.SLICES):
+        if settings.wants(ExportFormat.SLICES, ExportFormat.MOTION):
             _write_slices(job)
         if settings.wants(ExportFormat.TABLES):
             _write_tables(job, curve)
@@ -323,25 +325,24 @@ def _write_surface(
 
 
 def _write_slices(job: _Job) -> None:
-    slices = job.fitted.study.slices
+    slices, fitted = job.fitted.study.slices, job.fitted
+    wants_images = job.settings.wants(ExportFormat.SLICES)
     steps = Steps("aligned slices", len(slices), job.progress, job.cancel)
     records = []
     stems = slice_files.file_stems([cine.name for cine in slices])
     for i, (cine, stem) in enumerate(zip(slices, stems, strict=True)):
         steps.tick()
-        motion = job.fitted.slice_motions[i]
-        scale = float(job.fitted.intensity_scale[i])
-        records.append(
-            {
-                "files": stem,
-                **slice_files.motion_record(cine, motion, scale, job.fitted.uncertainty, i),
-            }
-        )
-        for suffix in slice_files.SUFFIXES:
-            job.path(f"slices/{stem}{suffix}", "slice", slice=cine.name)
-        slice_files.write_aligned_slice(job.folder / "slices", stem, cine, motion)
-    for name in write_scanned_slices(job.fitted.study, job.folder / "slices", cancel=job.cancel):
-        job.path(f"slices/{name}", "scanned slice")
+        motion, scale = fitted.slice_motions[i], float(fitted.intensity_scale[i])
+        record = slice_files.motion_record(cine, motion, scale, fitted.uncertainty, i)
+        records.append({"files": stem, **record})
+        if wants_images:
+            for suffix in slice_files.SUFFIXES:
+                job.path(f"slices/{stem}{suffix}", "slice", slice=cine.name)
+            slice_files.write_aligned_slice(job.folder / "slices", stem, cine, motion)
+    if wants_images:
+        folder = job.folder / "slices"
+        for name in write_scanned_slices(job.fitted.study, folder, cancel=job.cancel):
+            job.path(f"slices/{name}", "scanned slice")
     sizes = ([r["distance_mm"] for r in records], [r["rotation_deg"] for r in records])
     for record, reason in zip(records, motion_outliers(*sizes), strict=True):
         record["outlier"] = reason

@@ -5,6 +5,7 @@ N(m, v) is about sigmoid(m / sqrt(1 + pi v / 8)) (MacKay 1992, eq. 9).
 """
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -23,19 +24,45 @@ def label_confidence(
     latent_covariance: npt.NDArray[np.float64],
 ) -> npt.NDArray[np.float32]:
     """Confidence `(n,)` in the most probable label at canonical points `(n, 3)`, 0.25 to 1."""
-    device = next(decoder.parameters()).device
-    C = torch.tensor(latent_covariance, dtype=torch.float32, device=device)
-    h_0 = torch.tensor(latent, device=device)[None]
     found = []
+    for m, g in _in_parts(decoder, points_mm, cycle_fraction, latent):
+        C = torch.tensor(latent_covariance, dtype=torch.float32, device=g.device)
+        v = ((g @ C) * g).sum(1).clamp(min=0)
+        found.append(torch.sigmoid(m / torch.sqrt(1 + math.pi * v / 8)).cpu().numpy())
+    return np.concatenate(found) if found else np.zeros(0, dtype=np.float32)
+
+
+def label_sensitivity(
+    decoder: Decoder,
+    points_mm: npt.NDArray[np.float64],
+    cycle_fraction: float,
+    latent: npt.NDArray[np.float32],
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """logit of the most probable label's probability at canonical points `(n, 3)`, `(n,)`, and
+    its derivative with respect to the latent `(n, n_latent)`."""
+    parts = list(_in_parts(decoder, points_mm, cycle_fraction, latent))
+    logits = [m.double().cpu().numpy() for m, _ in parts]
+    slopes = [g.double().cpu().numpy() for _, g in parts]
+    nothing = np.zeros((0, len(latent)))
+    return np.concatenate([*logits, nothing[:, 0]]), np.concatenate([*slopes, nothing])
+
+
+def _in_parts(
+    decoder: Decoder,
+    points_mm: npt.NDArray[np.float64],
+    cycle_fraction: float,
+    latent: npt.NDArray[np.float32],
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """The winning logit m and dm/dh, some points at a time."""
+    device = next(decoder.parameters()).device
+    h_0 = torch.tensor(latent, device=device)[None]
     for x in torch.tensor(points_mm, dtype=torch.float32).split(POINTS_PER_PASS):
         h = h_0.expand(len(x), -1).clone().requires_grad_(True)
         t = torch.full((len(x),), float(cycle_fraction) % 1.0, device=device)
         with torch.enable_grad():
             m = _winning_logit(decoder(x.to(device), t, h).label_logits)
             (g,) = torch.autograd.grad(m.sum(), h)
-        v = ((g @ C) * g).sum(1).clamp(min=0)
-        found.append(torch.sigmoid(m.detach() / torch.sqrt(1 + math.pi * v / 8)).cpu().numpy())
-    return np.concatenate(found) if found else np.zeros(0, dtype=np.float32)
+        yield m.detach(), g
 
 
 def _winning_logit(logits: torch.Tensor) -> torch.Tensor:

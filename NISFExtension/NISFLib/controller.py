@@ -6,15 +6,16 @@ that a scene close, a restored scene or a deleted node could make wrong.
 """
 
 import json
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from NISFCore.errors import NISFError
 from NISFLib.choices import PREVIEW_FORMATS, PREVIEW_MM, SCENE_FORMATS, Device
 from NISFLib.input_sources import InputSources
 from NISFLib.job import JobOutcome, JobState
+from NISFLib.refitting import RESULT_FILE, Refitting
 from NISFLib.render_info import RenderInfo
 from NISFLib.runner import Ending, Runner, Step
 from NISFLib.scene import HeartScene, LoadSettings
@@ -23,8 +24,7 @@ from NISFLib.study_table import StudyTable
 from NISFLib.work_folder import WorkFolder
 from NISFLib.worker_python import nisf_command
 
-RESULT_FILE = "result.json"
-OUT_OF_MEMORY = re.compile(r"CUDA.*out of memory|OutOfMemoryError.*CUDA", re.IGNORECASE | re.DOTALL)
+PARTLY = "Some phases are still those before the refit: refit again to see it all."
 WELCOME = "Choose a study and read it."
 
 
@@ -44,6 +44,9 @@ class PanelState:
     why_not_read: str
     why_not_fit: str
     why_not_export: str
+    why_not_annotate: str = ""
+    why_not_refit: str = ""
+    why_not_ask: str = ""
 
 
 class Controller:
@@ -72,7 +75,7 @@ class Controller:
         self._input: Path | None = None
         self._read_from: object = None
         self._study: Path | None = None
-        self._result: Path | None = None
+        self.refitting = Refitting(heart, self._work, settings, self._progress)
         self.table = StudyTable()
         self.rendered: RenderInfo | None = None
         self.n_cycle_phases = 0
@@ -93,6 +96,9 @@ class Controller:
             why_not_read=self._busy() or self._sources.why_not(self._settings()),
             why_not_fit=self._busy() or self._why_not_fit(),
             why_not_export=self._busy() or self._why_not_export(),
+            why_not_annotate=self._busy() or self.refitting.why_not_annotate(),
+            why_not_refit=self._busy() or self.refitting.why_not_refit(),
+            why_not_ask=self._busy() or self.refitting.why_not_ask(),
         )
 
     def _busy(self) -> str:
@@ -125,6 +131,26 @@ class Controller:
         """Render at the chosen spacing into the scene, then write the chosen files."""
         self._attempt(self._export)
 
+    def refit(self) -> None:
+        """Refit with all annotations that are included, and show the heart."""
+        self._attempt(self._refit)
+
+    def propose(self) -> None:
+        """Ask which slice to annotate next."""
+        self._attempt(lambda: self._ask(self.refitting.propose_step))
+
+    def show_certainty(self) -> None:
+        """Show how sure the labels of the present phase are."""
+        step = self.refitting.certainty_step
+        self._attempt(lambda: self._ask(lambda: step(self._cycle_phase())))
+
+    def annotate(self, slice_name: str) -> Any:
+        """The segmentation node of a slice at the present phase, to paint in; None if there is
+        none."""
+        made: list[Any] = []
+        self._attempt(lambda: made.append(self._annotated(slice_name)))
+        return made[0] if made else None
+
     def cancel(self) -> None:
         """Ask what runs to stop; the end comes through `poll`."""
         self.runner.cancel()
@@ -149,12 +175,13 @@ class Controller:
         if self.runner.is_busy:
             return
         self.heart.restore()
-        if self.heart.has_result and self._input is None and self._result is None:
+        if self.heart.has_result and self._input is None and self.refitting.result is None:
             self._say("Restored from the scene. Read the study again to fit it anew.")
 
     def close(self) -> None:
         """The module goes: no process and no temporary file stays."""
         self.runner.close()
+        self.refitting.close()
         self._work.remove()
 
     def _attempt(self, action: Callable[[], None]) -> None:
@@ -215,7 +242,7 @@ class Controller:
             words.append("--overwrite")  # only what `nisf fit` made is ever replaced
 
         def otherwise(outcome: JobOutcome) -> Step | None:
-            if device is not Device.AUTO or not _is_out_of_memory(outcome):
+            if device is not Device.AUTO or not outcome.is_out_of_memory:
                 return None
             self.runner.log.append("The GPU has too little memory: fitting on the CPU instead.")
             return self._fit_step(result, settings, Device.CPU)
@@ -255,9 +282,8 @@ class Controller:
 
         def then(outcome: JobOutcome) -> None:
             self.heart.load_result(folder, study, load, progress=self._progress)
-            if self._result != result:
-                self._work.discard(self._result)
-            self._result = result
+            if not has_surfaces:  # the first look at another fit
+                self.refitting.begin_with(result)
             self.rendered = RenderInfo.of(folder, load, has_surfaces)
             if phases == "all":
                 self.n_cycle_phases = len(self.rendered.phases)
@@ -275,13 +301,14 @@ class Controller:
             nothing = "The scene shows this already; choose a folder and files to write them."
             self._say(self._written_text() or nothing)
             return
-        if self._result is None or not (self._result / RESULT_FILE).is_file():
+        result = self.refitting.result
+        if result is None or not (result / RESULT_FILE).is_file():
             raise NISFError(
                 "the result of this fit is not there any more, so that only what the scene shows "
                 "can be written: fit again for another spacing or other phases"
             )
         phases = settings.phases.words(self._cycle_phase())
-        step = self._render_step(self._result, settings.spacing_mm, phases, self._study)
+        step = self._render_step(result, settings.spacing_mm, phases, self._study)
         load = step.then
 
         def then(outcome: JobOutcome) -> None:
@@ -290,10 +317,30 @@ class Controller:
 
         self.runner.start([Step(step.title, step.command, then)])
 
+    def _annotated(self, slice_name: str) -> Any:
+        if reason := self._busy() or self.refitting.why_not_annotate():
+            raise NISFError(reason)
+        node = self.refitting.annotate(slice_name)
+        self._say(f"Paint {slice_name}, then come back and refit.")
+        return node
+
+    def _refit(self) -> None:
+        if reason := self._busy() or self.refitting.why_not_refit():
+            raise NISFError(reason)
+        shown, phases = self.rendered, "all"
+        if shown is not None and shown.wanted != "all":
+            phases = ",".join(map(str, shown.phases))
+        self.runner.start(self.refitting.refit_steps(self._cycle_phase(), phases))
+
+    def _ask(self, step: Callable[[], Step]) -> None:
+        if reason := self._busy() or self.refitting.why_not_ask():
+            raise NISFError(reason)
+        self.runner.start([step()])
+
     def _is_rendered(self, settings: Settings) -> bool:
         """Whether the scene shows what the export asks for already."""
         if self.rendered is None:  # restored from a file: what it shows is all there is
-            return self._result is None
+            return self.refitting.result is None
         load = LoadSettings(labels=settings.with_labels, models=settings.with_models)
         phases = settings.phases.words(self._cycle_phase())
         return self.rendered.shows(settings.spacing_mm, phases, load)
@@ -320,14 +367,18 @@ class Controller:
         self.runner.check_cancel()
 
     def _ended(self, ending: Ending) -> None:
+        self.rendered = self.refitting.rendered or self.rendered
+        self.refitting.rendered = None
         if ending.state is JobState.DONE:
             self._say(self._success_text())
         elif ending.state is JobState.CANCELLED:
-            self._say("Cancelled.")
+            self._say(f"Cancelled. {PARTLY}" if self.refitting.is_partly_shown else "Cancelled.")
         else:
             self._say(ending.message, is_error=True)
 
     def _success_text(self) -> str:
+        if text := self.refitting.done_text():
+            return text
         heart = self.heart
         if heart.has_result:
             n_outliers = sum(s.is_outlier for s in heart.slices)
@@ -342,12 +393,8 @@ class Controller:
 
     def _forget(self) -> None:
         self._work.discard(self._study)
-        self._work.discard(self._result)
-        self._input = self._study = self._result = self.rendered = None
+        self.refitting.begin_with(None)
+        self._input = self._study = self.rendered = None
         self._read_from = None
         self.table = StudyTable()
         self._say(WELCOME)
-
-
-def _is_out_of_memory(outcome: JobOutcome) -> bool:
-    return OUT_OF_MEMORY.search(f"{outcome.message}\n{outcome.log}") is not None

@@ -47,6 +47,8 @@ class NISFParameters:
     phases: Phases = Phases.ALL
     withLabels: bool = False
     withModels: bool = False
+    annotateFromFit: bool = True
+    annotatePartial: bool = False
     exportFolder: str = ""
     saveSegNrrd: bool = True
     saveSeqNrrd: bool = False
@@ -73,6 +75,8 @@ def settings_of(p: NISFParameters) -> Settings:
         phases=p.phases,
         with_labels=p.withLabels,
         with_models=p.withModels,
+        annotate_from_fit=p.annotateFromFit,
+        annotate_partial=p.annotatePartial,
         export_folder=p.exportFolder,
         formats=tuple(f for name, f in FORMAT_PARAMETERS.items() if getattr(p, name)),
         bundle=p.saveBundle,

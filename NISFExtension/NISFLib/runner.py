@@ -12,11 +12,15 @@ from dataclasses import dataclass
 from NISFCore.errors import Cancelled, NISFError
 from NISFCore.progress import ProgressEvent
 from NISFLib.job import Job, JobOutcome, JobState, WorkerCommand
+from NISFLib.service import ServiceTask
 
 N_LOG_LINES = 500
 YIELD_SECONDS = 0.001
 """Lets the threads that read the worker's output run, also where an application's event loop holds
 the interpreter in between."""
+
+Work = Job | ServiceTask
+"""What a step waits for."""
 
 StartJob = Callable[[WorkerCommand], Job]
 
@@ -30,12 +34,14 @@ class Step:
         then: called with the worker's result; may raise a NISFError.
         otherwise: asked once if the worker fails; another step is done in its place, None ends the
             task.
+        begin: asks a worker that stays, in place of a process of its own for `command`.
     """
 
     title: str
     command: WorkerCommand
     then: Callable[[JobOutcome], None]
     otherwise: Callable[[JobOutcome], "Step | None"] = lambda outcome: None
+    begin: Callable[[], Work] | None = None
 
 
 @dataclass(frozen=True)
@@ -81,7 +87,7 @@ class Runner:
     def __init__(self, start_job: StartJob = Job) -> None:
         self._start_job = start_job
         self._steps: list[Step] = []
-        self._job: Job | None = None
+        self._job: Work | None = None
         self._cancel_asked = False
         self._is_following_up = False
         self._stage_began: tuple[str, float] = ("", 0.0)
@@ -142,7 +148,8 @@ class Runner:
         self._clear()
 
     def _begin(self, steps: list[Step]) -> None:
-        self._job = self._start_job(steps[0].command)
+        step = steps[0]
+        self._job = self._start_job(step.command) if step.begin is None else step.begin()
         self._steps = steps
         self.progress = Progress(steps[0].title)
         self.log.append(f"{steps[0].title} (nisf {steps[0].command.arguments[0]})")

@@ -39,6 +39,8 @@ class Settings:
         result_folder: where results are kept; empty for a temporary place.
         spacing_mm, phases: of the export.
         with_labels, with_models: label maps and models besides the segmentation.
+        annotate_from_fit: an annotation begins with the fit's labels, else with nothing.
+        annotate_partial: what is not painted in a new annotation is unknown, else background.
         export_folder: where files go.
         formats: names of `scene.SceneFormat` to be written.
         bundle: also write the scene as `.mrb`.
@@ -58,6 +60,8 @@ class Settings:
     phases: Phases = Phases.ALL
     with_labels: bool = False
     with_models: bool = False
+    annotate_from_fit: bool = True
+    annotate_partial: bool = False
     export_folder: str = ""
     formats: tuple[str, ...] = ()
     bundle: bool = False

@@ -29,8 +29,17 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("analysis",),
     ("export",),
     ("workflows",),
-    ("batch", "benchmark"),
-    ("console", "cli_options", "cli_benchmark", "cli_evidence", "cli_fit", "cli", "__main__"),
+    ("batch", "benchmark", "serving"),
+    (
+        "console",
+        "cli_options",
+        "cli_benchmark",
+        "cli_evidence",
+        "cli_fit",
+        "cli_serve",
+        "cli",
+        "__main__",
+    ),
 )
 """From earlier to later; a part may import earlier layers, its own layer, and itself."""
 

@@ -16,7 +16,7 @@ from Testing.Harness.mrml import headless_slicer
 headless_slicer()
 
 from NISFLib import input_sources
-from NISFLib.controller import Controller, _is_out_of_memory
+from NISFLib.controller import Controller
 from NISFLib.input_sources import InputSources
 from NISFLib.job import JobOutcome, JobState
 from NISFLib.render_info import RenderInfo
@@ -92,7 +92,7 @@ def test_missing_packages_stop_everything() -> None:
     ],
 )
 def test_a_full_gpu_is_recognised(message: str, log: str, expected: bool) -> None:
-    assert _is_out_of_memory(JobOutcome(JobState.FAILED, message, {}, log)) is expected
+    assert JobOutcome(JobState.FAILED, message, {}, log).is_out_of_memory is expected
 
 
 def write_manifest(folder: Path) -> Path:

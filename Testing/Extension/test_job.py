@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -194,7 +195,7 @@ def test_close_ends_everything_and_can_be_called_twice(start: Start, tmp_path: P
 def test_nothing_is_left_in_the_temporary_folder(
     start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(job_module.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     run_to_end(start("succeed"))
     cancelled = start("obey", str(tmp_path / "heart"))
     cancelled.cancel()

@@ -21,6 +21,7 @@ SECTIONS = (
     "fitSection",
     "alignSection",
     "heartSection",
+    "refitSection",
     "exportSection",
     "batchSection",
 )

@@ -98,6 +98,7 @@ class HeartView:
 
     def _browser_moved(self, caller: Any, event: str) -> None:
         if not self._is_busy() and self._heart.browser is caller:
+            self._heart.follow_annotations()
             self._follow_phase()
 
     def _follow_alignment(self) -> None:

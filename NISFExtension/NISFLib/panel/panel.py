@@ -15,6 +15,7 @@ from NISFLib import dependencies
 from NISFLib.choices import Phases
 from NISFLib.controller import Controller
 from NISFLib.input_sources import InputSources
+from NISFLib.panel.annotate_view import AnnotateView
 from NISFLib.panel.bindings import PathBinding, set_quietly
 from NISFLib.panel.database import DatabaseView
 from NISFLib.panel.heart_view import HeartView
@@ -68,6 +69,9 @@ class Panel:
             ui.studyTable, self._included, self._view_given, self._show_slice
         )
         self._heart_view = HeartView(ui, self.heart, self._is_busy)
+        self._annotate_view = AnnotateView(
+            ui, self.heart, self.controller, self._act, self._heart_view.show_slice
+        )
         self._database = DatabaseView(ui, self.sources, self.render)
         self._paths = [PathBinding(getattr(ui, n), n, self._write) for n in PATH_PARAMETERS]
         self._connect_buttons()
@@ -122,6 +126,7 @@ class Panel:
         if self._settings().source is Source.DATABASE:
             self._database.fill()
         self._heart_view.fill()
+        self._annotate_view.fill()
         self._shown_table = None
         self.render()
 
@@ -131,6 +136,7 @@ class Panel:
             return
         self.list_sequences()
         self._heart_view.follow()
+        self._annotate_view.fill()
         self.render()
 
     def close(self) -> None:
@@ -160,6 +166,7 @@ class Panel:
         unknown = state.is_busy and state.fraction is None
         ui.progressBar.setMaximum(0 if unknown else 1000)  # no maximum: it swings
         ui.progressBar.setValue(round(1000 * (state.fraction or 0.0)))
+        self._annotate_view.render(state)
         pairs = (
             (ui.readButton, state.why_not_read, "Read the study and show its slices."),
             (ui.fitButton, state.why_not_fit, "Align the slices and reconstruct the heart."),

@@ -1,5 +1,6 @@
 """The scene side: MRML nodes of one heart, made from the files that `nisf` wrote (README.md)."""
 
+from NISFLib.scene.annotations import SceneAnnotation, WrittenAnnotation
 from NISFLib.scene.cine_input import write_cine_input
 from NISFLib.scene.estimates import SceneEstimate, estimate_grid, estimate_load
 from NISFLib.scene.files import SceneFormat, save_bundle, save_files
@@ -15,10 +16,12 @@ __all__ = [
     "LoadSettings",
     "Part",
     "ProfilePair",
+    "SceneAnnotation",
     "SceneError",
     "SceneEstimate",
     "SceneFormat",
     "SceneSlice",
+    "WrittenAnnotation",
     "estimate_grid",
     "estimate_load",
     "save_bundle",

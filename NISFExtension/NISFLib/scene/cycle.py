@@ -98,6 +98,14 @@ def add_sequence(
     return sequence
 
 
+def replace_phase(nodes: Nodes, role: Role, k: int, node: Any) -> None:
+    """Put another node in the place of phase k of a sequence; `update_now` shows it."""
+    sequence = nodes.one(role)
+    node.SetName(sequence.GetName())
+    mark(node, NOW[role])
+    sequence.SetDataNodeAtValue(node, sequence.GetNthIndexValue(k))
+
+
 def drive(nodes: Nodes, *sequences: Any) -> None:
     """Let the browser drive sequences; their current-phase nodes appear in the scene."""
     browser = nodes.one(Role.BROWSER)

@@ -3,9 +3,7 @@
 Each file is written beside its place and moved there when it is whole.
 """
 
-import tempfile
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from enum import Enum
 from functools import partial
 from pathlib import Path
@@ -15,9 +13,11 @@ import slicer
 
 from NISFCore.labels import FOREGROUND, LABEL_INFO
 from NISFLib.scene.cycle import now_of, prepare_sequence
+from NISFLib.scene.heart import label_volume
 from NISFLib.scene.heart_scene import HeartScene
 from NISFLib.scene.loading import LoadProgress
 from NISFLib.scene.nodes import Nodes, Role, SceneError
+from NISFLib.scene.storage import Writer, storage, write_whole
 
 
 class SceneFormat(Enum):
@@ -67,7 +67,7 @@ def save_files(
     for step, (name, write) in enumerate(jobs, start=1):
         if progress is not None:
             progress("files", step, len(jobs))
-        files.append(_write_whole(folder / name, write))
+        files.append(write_whole(folder / name, write))
     return files
 
 
@@ -80,7 +80,7 @@ def save_bundle(heart: HeartScene, path: Path) -> Path:
     keep_edits(heart.nodes)
     if path.suffix.lower() != ".mrb":
         raise SceneError(f"{path.name}: a scene bundle ends in .mrb")
-    return _write_whole(path, lambda target: heart.nodes.scene.WriteToMRB(str(target)))
+    return write_whole(path, lambda target: heart.nodes.scene.WriteToMRB(str(target)))
 
 
 def keep_edits(nodes: Nodes) -> None:
@@ -88,10 +88,6 @@ def keep_edits(nodes: Nodes) -> None:
     now, browser = now_of(nodes, Role.SEGMENTATION), nodes.one(Role.BROWSER)
     if now is not None:
         slicer.modules.sequences.logic().UpdateSequencesFromProxyNodes(browser, now)
-
-
-Writer = Callable[[Path], bool]
-"""Writes a file and tells whether it succeeded."""
 
 
 def _jobs(nodes: Nodes, kind: SceneFormat, phases: list[int]) -> list[tuple[str, Writer]]:
@@ -142,35 +138,18 @@ def segmentation_at(nodes: Nodes, k: int) -> Any:
     return nodes.one(Role.SEGMENTATION).GetNthDataNode(k)
 
 
-def label_volume(segmentation: Any) -> Any:
-    """The segments as one label-map volume on the heart's grid, outside any scene. Where segments
-    overlap after editing, the later one wins."""
-    merged = slicer.vtkOrientedImageData()
-    names = slicer.vtkSegmentationConverter
-    core = segmentation.GetSegmentation()
-    geometry = core.GetConversionParameter(names.GetReferenceImageGeometryParameterName())
-    reference = slicer.vtkOrientedImageData()
-    names.DeserializeImageGeometry(geometry, reference, False)
-    segmentation.GenerateMergedLabelmapForAllSegments(
-        merged, slicer.vtkSegmentation.EXTENT_REFERENCE_GEOMETRY, reference
-    )
-    volume = slicer.vtkMRMLLabelMapVolumeNode()
-    slicer.modules.segmentations.logic().CreateLabelmapVolumeFromOrientedImageData(merged, volume)
-    return volume
-
-
 def _write_segmentation_sequence(nodes: Nodes, phases: list[int], path: Path) -> bool:
     sequence = _sequence_of(nodes, phases, lambda k: segmentation_at(nodes, k))
-    with _storage(slicer.vtkMRMLSequenceStorageNode(), path, sequence) as storage:
-        return bool(storage.WriteData(sequence))
+    with storage(slicer.vtkMRMLSequenceStorageNode(), path, sequence) as store:
+        return bool(store.WriteData(sequence))
 
 
 def _write_volume_sequence(
     nodes: Nodes, phases: list[int], volume_at: Callable[[int], Any], path: Path
 ) -> bool:
     sequence = _sequence_of(nodes, phases, volume_at)
-    with _storage(slicer.vtkMRMLVolumeSequenceStorageNode(), path, sequence) as storage:
-        return bool(storage.WriteData(sequence))
+    with storage(slicer.vtkMRMLVolumeSequenceStorageNode(), path, sequence) as store:
+        return bool(store.WriteData(sequence))
 
 
 def _sequence_of(nodes: Nodes, phases: list[int], data_node: Callable[[int], Any]) -> Any:
@@ -186,14 +165,14 @@ def _sequence_of(nodes: Nodes, phases: list[int], data_node: Callable[[int], Any
 
 def _write_segmentation(nodes: Nodes, k: int, path: Path) -> bool:
     node = segmentation_at(nodes, k)
-    with _storage(slicer.vtkMRMLSegmentationStorageNode(), path) as storage:
-        return bool(storage.WriteData(node))
+    with storage(slicer.vtkMRMLSegmentationStorageNode(), path) as store:
+        return bool(store.WriteData(node))
 
 
 def _write_volume(volume_at: Callable[[int], Any], k: int, path: Path) -> bool:
     volume = volume_at(k)
-    with _storage(slicer.vtkMRMLVolumeArchetypeStorageNode(), path) as storage:
-        return bool(storage.WriteData(volume))
+    with storage(slicer.vtkMRMLVolumeArchetypeStorageNode(), path) as store:
+        return bool(store.WriteData(volume))
 
 
 def _write_model(nodes: Nodes, k: int, segment_id: str, path: Path) -> bool:
@@ -204,36 +183,5 @@ def _write_model(nodes: Nodes, k: int, segment_id: str, path: Path) -> bool:
         return False
     model = slicer.vtkMRMLModelNode()
     model.SetAndObservePolyData(surface)
-    with _storage(slicer.vtkMRMLModelStorageNode(), path) as storage:
-        return bool(storage.WriteData(model))
-
-
-@contextmanager
-def _storage(storage: Any, path: Path, *nodes: Any) -> Iterator[Any]:
-    """A storage node for a file, in a scene of its own: the user's scene is left as it is."""
-    scene = slicer.vtkMRMLScene()
-    for node in (storage, *nodes):
-        scene.AddNode(node)
-    storage.SetFileName(str(path))
-    storage.SetUseCompression(True)
-    yield storage
-    scene.Clear(True)
-
-
-def _write_whole(path: Path, write: Writer) -> Path:
-    """Write beside the place under a short name with the same ending, then move it there.
-
-    Raises:
-        SceneError: if that fails.
-    """
-    ending = "".join(path.suffixes[-2:])
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".nisf-", dir=path.parent) as folder:
-            temporary = Path(folder) / f"{path.name.removesuffix(ending)}{ending}"
-            if not write(temporary) or not temporary.is_file():
-                raise SceneError(f"cannot write {path}: 3D Slicer's writer failed")
-            temporary.replace(path)
-    except OSError as error:
-        raise SceneError(f"cannot write {path}: {error.strerror or error}") from error
-    return path
+    with storage(slicer.vtkMRMLModelStorageNode(), path) as store:
+        return bool(store.WriteData(model))

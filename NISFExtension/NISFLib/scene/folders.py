@@ -92,7 +92,7 @@ class ResultFolder:
         volumes: rows of the volume-time curve over the whole cycle.
         figures: EDV and so on, by key.
         figure_errors: their standard errors, as far as the fit gives them.
-        profiles: content of `profiles.json`.
+        profiles: content of `profiles.json`; None for a quick rendering, which has none.
     """
 
     folder: Path
@@ -106,7 +106,7 @@ class ResultFolder:
     volumes: tuple[Mapping[str, float], ...]
     figures: Mapping[str, float]
     figure_errors: Mapping[str, float]
-    profiles: Mapping[str, Any]
+    profiles: Mapping[str, Any] | None
 
     @classmethod
     def read(cls, folder: Path) -> "ResultFolder":
@@ -129,6 +129,7 @@ class ResultFolder:
         motions = read_json(folder / "slices" / "motion.json")["slices"]
         function = read_json(folder / "function.json")
         n_k, n_j, n_i = manifest["shape_kji"]
+        profiles = folder / "profiles.json"
         return cls(
             folder=folder,
             phases=phases,
@@ -141,7 +142,7 @@ class ResultFolder:
             volumes=_csv_rows(folder / "volumes.csv"),
             figures=_numbers(function),
             figure_errors=_numbers(function.get("standard_errors", {})),
-            profiles=read_json(folder / "profiles.json"),
+            profiles=read_json(profiles) if profiles.is_file() else None,
         )
 
     @property

@@ -79,6 +79,23 @@ def _surface_name() -> str:
     return str(slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName())
 
 
+def label_volume(segmentation: Any) -> Any:
+    """The segments as one label-map volume on the heart's grid, outside any scene. Where segments
+    overlap after editing, the later one wins."""
+    merged = slicer.vtkOrientedImageData()
+    names = slicer.vtkSegmentationConverter
+    core = segmentation.GetSegmentation()
+    geometry = core.GetConversionParameter(names.GetReferenceImageGeometryParameterName())
+    reference = slicer.vtkOrientedImageData()
+    names.DeserializeImageGeometry(geometry, reference, False)
+    segmentation.GenerateMergedLabelmapForAllSegments(
+        merged, slicer.vtkSegmentation.EXTENT_REFERENCE_GEOMETRY, reference
+    )
+    volume = slicer.vtkMRMLLabelMapVolumeNode()
+    slicer.modules.segmentations.logic().CreateLabelmapVolumeFromOrientedImageData(merged, volume)
+    return volume
+
+
 def read_surfaces(folder: ResultFolder, k: int) -> Surfaces | None:
     """The surfaces of the k-th exported phase, None if they were not exported."""
     if not folder.has_surfaces:
@@ -101,8 +118,7 @@ def add_segmentation(
 
     def phase(k: int) -> Any:
         tick()
-        image = oriented_image(array_of_image(labels.images[k]), labels.ras_from_ijk)
-        return labelled_segmentation(image, surfaces(k))
+        return phase_segmentation(labels, k, surfaces(k))
 
     sequence = add_sequence(
         nodes, Role.SEGMENTATION, SEGMENTATION_NAME, labels.cycle_fractions, phase
@@ -112,6 +128,20 @@ def add_segmentation(
     now.CreateDefaultDisplayNodes()
     _style_segmentation(now.GetDisplayNode())
     return now
+
+
+def phase_segmentation(labels: Phases, k: int, surfaces: Surfaces | None) -> Any:
+    """The segmentation of the k-th phase of label images, see `labelled_segmentation`."""
+    image = oriented_image(array_of_image(labels.images[k]), labels.ras_from_ijk)
+    return labelled_segmentation(image, surfaces)
+
+
+def phase_volume(phases: Phases, k: int, node_class: Callable[[], Any]) -> Any:
+    """The k-th phase of images as a volume node, outside any scene."""
+    node = node_class()
+    node.SetIJKToRASMatrix(vtk_matrix(phases.ras_from_ijk))
+    node.SetAndObserveImageData(phases.images[k])
+    return node
 
 
 def _style_segmentation(display: Any) -> None:
@@ -146,13 +176,13 @@ def add_labels(nodes: Nodes, labels: Phases) -> Any:
 def _add_volumes(
     nodes: Nodes, role: Role, name: str, phases: Phases, node_class: Callable[[], Any]
 ) -> Any:
-    def volume(k: int) -> Any:
-        node = node_class()
-        node.SetIJKToRASMatrix(vtk_matrix(phases.ras_from_ijk))
-        node.SetAndObserveImageData(phases.images[k])
-        return node
-
-    sequence = add_sequence(nodes, role, name, phases.cycle_fractions, volume)
+    sequence = add_sequence(
+        nodes,
+        role,
+        name,
+        phases.cycle_fractions,
+        lambda k: phase_volume(phases, k, node_class),
+    )
     drive(nodes, sequence)
     return now_of(nodes, role)
 

@@ -4,7 +4,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from NISFLib.scene import loading, plots, slices, tables, views
+from NISFLib.scene import annotations, certainty, loading, plots, slices, tables, updating, views
+from NISFLib.scene.annotations import SceneAnnotation, WrittenAnnotation
 from NISFLib.scene.cycle import ED_PHASE, ES_PHASE, FRACTIONS, description, drive_again, now_of
 from NISFLib.scene.loading import NOTES, SUBJECT, LoadProgress, LoadSettings
 from NISFLib.scene.nodes import SLICE, Nodes, Role, default_scene
@@ -45,6 +46,7 @@ class HeartScene:
             SceneError: if it cannot be read; the scene is as it was then.
         """
         loading.load_study(self.nodes, folder, progress)
+        annotations.attach(self.nodes)
 
     def load_result(
         self,
@@ -65,11 +67,23 @@ class HeartScene:
             SceneError: if it cannot be read; the scene is as it was then.
         """
         result = loading.load_result(self.nodes, folder, study, settings, progress)
+        annotations.attach(self.nodes)
         self.alignment = 1.0
         self.phase = result.ed_phase or 0
 
+    def update_result(self, folder: Path, progress: LoadProgress | None = None) -> None:
+        """Show a refitted heart in the place of the present one: the phases that `nisf export`
+        wrote (formats seq.nrrd, slices, tables), all motions and figures. Views, phase, alignment
+        and annotations stay.
+
+        Raises:
+            SceneError: if it cannot be read, or there is no heart; the scene is as it was then.
+        """
+        updating.update_result(self.nodes, folder, progress)
+        views.follow_slices(self.nodes)
+
     def remove(self) -> None:
-        """Take everything of ours out of the scene."""
+        """Take everything of ours out of the scene, but for annotations."""
         self.nodes.remove()
 
     def restore(self) -> None:
@@ -83,6 +97,7 @@ class HeartScene:
         drive_again(nodes)
         plots.connect_cursor(nodes)
         slices.connect_textures(nodes)
+        annotations.attach(nodes)
 
     # State
 
@@ -184,6 +199,97 @@ class HeartScene:
     def arrange_views(self) -> None:
         """Red: a middle short-axis slice, Green: 4-chamber, Yellow: 2-chamber; and 3D."""
         views.arrange(self.nodes)
+
+    @property
+    def slice_shown(self) -> str:
+        """The slice that the red view follows, else the first one; empty without slices."""
+        names = [s.name for s in self.slices]
+        shown = views.slice_shown(self.nodes, "Red")
+        return shown if shown in names else (names[0] if names else "")
+
+    def frame_shown(self, slice_name: str) -> tuple[int, int]:
+        """Which frame of a slice the present phase shows, from 0, and of how many.
+
+        Raises:
+            SceneError: if there is no such slice.
+        """
+        return annotations.frame_shown(self.nodes, slice_name)
+
+    def phase_of_frame(self, slice_name: str, frame: int) -> int:
+        """A phase that shows a frame of a slice, or comes nearest to it."""
+        return annotations.phase_of_frame(self.nodes, slice_name, frame)
+
+    # Annotations: what the user draws on slices, to guide a refit
+
+    @property
+    def annotations(self) -> tuple[SceneAnnotation, ...]:
+        """Everything that was drawn, in the order in which it was begun."""
+        return annotations.annotations(self.nodes)
+
+    def annotate(self, slice_name: str, from_fit: bool = True, complete: bool = True) -> Any:
+        """The vtkMRMLSegmentationNode to paint in, of a slice at the present phase: that which is
+        there, else a new one, which begins with the fit's labels or with nothing.
+
+        Args:
+            complete: what is not painted is background; else it is unknown.
+
+        Raises:
+            SceneError: if there is no such slice, or no fit to begin with.
+        """
+        return annotations.annotate(self.nodes, slice_name, from_fit, complete)
+
+    def annotation_node(self, node_id: str) -> Any:
+        """The segmentation node of an annotation.
+
+        Raises:
+            SceneError: if it is not there any more.
+        """
+        return annotations.annotation_node(self.nodes, node_id)
+
+    def edit_annotation(self, node: Any) -> bool:
+        """Give an annotation and its slice to the Segment Editor; False where there is none."""
+        return annotations.edit(self.nodes, node)
+
+    def include_annotation(self, node_id: str, on: bool) -> None:
+        """Let refits use an annotation, or not; it stays as it is."""
+        annotations.set_included(self.nodes, node_id, on)
+
+    def complete_annotation(self, node_id: str, on: bool) -> None:
+        """Whether what is not painted is background (else it is unknown)."""
+        annotations.set_complete(self.nodes, node_id, on)
+
+    def remove_annotation(self, node_id: str) -> None:
+        """Delete an annotation."""
+        annotations.remove(self.nodes, node_id)
+
+    def write_annotations(self, folder: Path) -> list[WrittenAnnotation]:
+        """Write those that refits use, each as a `.seg.nrrd` of its slice as scanned.
+
+        Raises:
+            SceneError: if a file cannot be written.
+        """
+        return annotations.write_annotations(self.nodes, folder)
+
+    def follow_annotations(self) -> None:
+        """Show the annotations of the present phase only."""
+        annotations.follow_phase(self.nodes)
+
+    def show_certainty(self, path: Path) -> None:
+        """Overlay the slice views with a map of how sure labels are, of the present phase.
+
+        Raises:
+            SceneError: if it cannot be read.
+        """
+        certainty.show(self.nodes, path)
+
+    @property
+    def shows_certainty(self) -> bool:
+        """Whether there is such a map."""
+        return self.nodes.one(Role.CERTAINTY) is not None
+
+    def hide_certainty(self) -> None:
+        """Take the map away."""
+        certainty.hide(self.nodes)
 
     # What is shown
 

@@ -82,6 +82,10 @@ def load_result(
     """See `HeartScene.load_result`."""
     settings = settings or LoadSettings()
     result = ResultFolder.read(folder)
+    if result.profiles is None:
+        raise SceneError(
+            f"{folder} has no profiles.json: it is no folder for the scene, or not whole"
+        )
     own = SliceFolder.read(folder / "slices")
     scanned, notes = _with_full_images(own.slices, study)
     n_heart = (settings.segmentation + 3 * settings.models) * len(result.phases)
@@ -153,7 +157,7 @@ def _add_figures(nodes: Nodes, result: ResultFolder) -> None:
     tables.add_function_table(nodes, result)
     tables.add_motion_table(nodes, slices.scene_slices(nodes))
     plots.add_curve_chart(nodes, volumes, marks)
-    plots.keep_profiles(nodes, result.profiles)
+    plots.keep_profiles(nodes, result.profiles or {})
     if plots.profile_pairs(nodes):
         plots.show_profile(nodes, 0)
 

@@ -42,6 +42,9 @@ class Role(str, Enum):
     SEGMENTATION_NOW = "segmentation now"
     MODEL = "model"
     MODEL_NOW = "model now"
+    ANNOTATION = "annotation"
+    CERTAINTY = "certainty"
+    CERTAINTY_COLORS = "certainty colours"
     VOLUME_TABLE = "volume table"
     MARK_TABLE = "mark table"
     FUNCTION_TABLE = "function table"
@@ -97,9 +100,15 @@ class Nodes:
         mark(node, role, slice_name)
         return node
 
+    def one_or_new(self, class_name: str, role: Role, name: str) -> Any:
+        """The node of this role, made if there is none: what shows it goes on showing it."""
+        return self.one(role) or self.add(class_name, role, name)
+
     def remove(self, *roles: Role) -> None:
-        """Remove every node of these roles, of all roles if none is given."""
-        doomed = [n for n in self.all() if not roles or Role(n.GetAttribute(ROLE)) in roles]
+        """Remove every node of these roles; if none is given of all, but for annotations, which
+        are the user's data."""
+        wanted = set(roles) or set(Role) - {Role.ANNOTATION}
+        doomed = [n for n in self.all() if Role(n.GetAttribute(ROLE)) in wanted]
         # the browser first: it makes current-phase nodes again as long as it has sequences
         doomed.sort(key=lambda n: n.GetAttribute(ROLE) != Role.BROWSER.value)
         for node in doomed:
@@ -165,6 +174,13 @@ def vtk_matrix(matrix: npt.ArrayLike) -> Any:
 def array_of(matrix: Any) -> npt.NDArray[np.float64]:
     """A vtkMatrix4x4 as `(4, 4)` array."""
     return np.array([[matrix.GetElement(i, j) for j in range(4)] for i in range(4)])
+
+
+def volume_affine(volume: Any) -> npt.NDArray[np.float64]:
+    """ras_from_ijk `(4, 4)` of a volume node, without its transform."""
+    matrix = vtk.vtkMatrix4x4()
+    volume.GetIJKToRASMatrix(matrix)
+    return array_of(matrix)
 
 
 def default_scene() -> Any:

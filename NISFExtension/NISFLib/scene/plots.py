@@ -127,7 +127,7 @@ def connect_cursor(nodes: Nodes) -> None:
 
 def keep_profiles(nodes: Nodes, profiles: Mapping[str, Any]) -> None:
     """Put the content of `profiles.json` into the scene, from where `show_profile` takes it."""
-    node = nodes.add("vtkMRMLTextNode", Role.PROFILES, "NISF profiles")
+    node = nodes.one_or_new("vtkMRMLTextNode", Role.PROFILES, "NISF profiles")
     node.SetHideFromEditors(True)
     node.SetText(json.dumps(profiles))
     keys = ("a", "b", "ncc_before", "ncc_after")
@@ -138,6 +138,18 @@ def profile_pairs(nodes: Nodes) -> tuple[ProfilePair, ...]:
     """The pairs of slices that meet, those first that agreed least before alignment."""
     pairs = get_json(nodes.one(Role.PROFILES), PAIRS, [])
     return tuple(ProfilePair(**pair) for pair in pairs)
+
+
+def shown_profile(nodes: Nodes) -> int:
+    """The pair whose profile is plotted; the first if there is none."""
+    chart = nodes.one(Role.PROFILE_CHART)
+    titles = [_title(pair) for pair in profile_pairs(nodes)]
+    title = None if chart is None else chart.GetTitle()
+    return titles.index(title) if title in titles else 0
+
+
+def _title(pair: ProfilePair) -> str:
+    return f"{pair.a} and {pair.b}"
 
 
 def show_profile(nodes: Nodes, index: int) -> Any:
@@ -160,9 +172,8 @@ def show_profile(nodes: Nodes, index: int) -> Any:
             columns = (DISTANCE_COLUMN, f"{side} {when}")
             style = Style(color, line, 1.0 if when == "before" else 2.5)
             series.append(add_series(nodes, Role.PROFILE_SERIES, name, table, columns, style))
-    title = f"{pairs[index].a} and {pairs[index].b}"
     titles = ("distance along the common line (mm)", "relative intensity")
-    return add_chart(nodes, Role.PROFILE_CHART, title, titles, *series)
+    return add_chart(nodes, Role.PROFILE_CHART, _title(pairs[index]), titles, *series)
 
 
 def _drive_profile_tables(nodes: Nodes, values: Mapping[str, Any], index: int, when: str) -> Any:

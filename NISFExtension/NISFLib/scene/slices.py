@@ -86,6 +86,7 @@ def add_slice(
         sequence.GetNthDataNode(k).SetAndObserveImageData(phases.images[frame])
     record = _record(scanned, motion)
     record["region"] = _plane_record(scanned if region is None else region)
+    record["frames"] = [int(frame) for frame in chosen]
     put_json(sequence, RECORD, record)
     if motion is not None:
         put_json(transform, MOTION, motion["corrected_from_scanned_ras"])
@@ -100,17 +101,36 @@ def _record(scanned: ScannedSlice, motion: Mapping[str, Any] | None) -> dict[str
         "n_phases": scanned.n_phases,
         **_plane_record(scanned),
     }
-    if motion is not None:
-        record |= {
-            "translation_mm": motion["translation_mm"],
-            "distance_mm": motion["distance_mm"],
-            "rotation_deg": motion["rotation_deg"],
-            "intensity_scale": motion["intensity_scale"],
-            "uncertainty_mm": _size(motion.get("translation_sd_mm")),
-            "uncertainty_deg": _size(motion.get("rotation_sd_deg")),
-            "outlier": motion.get("outlier", ""),
-        }
-    return record
+    return record if motion is None else record | _motion_record(motion)
+
+
+def _motion_record(motion: Mapping[str, Any]) -> dict[str, Any]:
+    """What the scene keeps of a slice's estimated motion."""
+    return {
+        "translation_mm": motion["translation_mm"],
+        "distance_mm": motion["distance_mm"],
+        "rotation_deg": motion["rotation_deg"],
+        "intensity_scale": motion["intensity_scale"],
+        "uncertainty_mm": _size(motion.get("translation_sd_mm")),
+        "uncertainty_deg": _size(motion.get("rotation_sd_deg")),
+        "outlier": motion.get("outlier", ""),
+    }
+
+
+def update_motions(nodes: Nodes, motions: Mapping[str, Mapping[str, Any]]) -> None:
+    """Give slices the motions of another fit, and move them as far as they are moved now."""
+    for sequence in nodes.all(Role.SLICE_IMAGES):
+        name = sequence.GetAttribute(SLICE)
+        transform, motion = nodes.one(Role.SLICE_MOTION, name), motions.get(name)
+        if transform is not None and motion is not None:
+            record = get_json(sequence, RECORD, {}) | _motion_record(motion)
+            put_json(sequence, RECORD, record)
+            put_json(transform, MOTION, motion["corrected_from_scanned_ras"])
+    outliers = {s.name for s in scene_slices(nodes) if s.is_outlier}
+    for plane in nodes.all(Role.SLICE_PLANE):
+        if plane.GetDisplayNode() is not None:
+            plane.GetDisplayNode().SetEdgeVisibility(plane.GetAttribute(SLICE) in outliers)
+    set_alignment(nodes, alignment(nodes))
 
 
 def _plane_record(scanned: ScannedSlice) -> dict[str, Any]:

@@ -41,7 +41,7 @@ def volume_column(label: Label) -> str:
 
 def add_volume_table(nodes: Nodes, result: ResultFolder) -> Any:
     """One row per phase of the whole cycle."""
-    table = nodes.add("vtkMRMLTableNode", Role.VOLUME_TABLE, "NISF volumes")
+    table = nodes.one_or_new("vtkMRMLTableNode", Role.VOLUME_TABLE, "NISF volumes")
     columns: dict[str, list[float]] = {
         CYCLE_COLUMN: [100 * row["cycle_fraction"] for row in result.volumes]
     }
@@ -57,7 +57,7 @@ def add_mark_table(nodes: Nodes, result: ResultFolder) -> Any:
     key = f"{LABEL_INFO[Label.LV_BLOOD_POOL].key}_ml"
     volumes = [row[key] for row in result.volumes]
     marks = sorted([(volumes.index(max(volumes)), "ED"), (volumes.index(min(volumes)), "ES")])
-    table = nodes.add("vtkMRMLTableNode", Role.MARK_TABLE, "NISF ED and ES")
+    table = nodes.one_or_new("vtkMRMLTableNode", Role.MARK_TABLE, "NISF ED and ES")
     columns: Columns = {
         CYCLE_COLUMN: [100 * result.volumes[k]["cycle_fraction"] for k, _ in marks],
         MARK_VOLUME: [volumes[k] for k, _ in marks],
@@ -69,7 +69,7 @@ def add_mark_table(nodes: Nodes, result: ResultFolder) -> Any:
 
 def add_function_table(nodes: Nodes, result: ResultFolder) -> Any:
     """EDV, ESV, SV, EF and mass, one row each."""
-    table = nodes.add("vtkMRMLTableNode", Role.FUNCTION_TABLE, "NISF ventricular function")
+    table = nodes.one_or_new("vtkMRMLTableNode", Role.FUNCTION_TABLE, "NISF ventricular function")
     keys = [key for key in FUNCTION_NAMES if key in result.figures]
     errors = [result.figure_errors.get(key) for key in keys]
     columns: dict[str, Sequence[float] | Sequence[str]] = {
@@ -98,7 +98,7 @@ def figure_errors(nodes: Nodes) -> dict[str, float]:
 def add_motion_table(nodes: Nodes, slices: Sequence[SceneSlice]) -> Any:
     """One row per slice that has a motion; columns of uncertainty where the fit gave one."""
     moved = [s for s in slices if s.translation_mm is not None]
-    table = nodes.add("vtkMRMLTableNode", Role.MOTION_TABLE, "NISF slice motion")
+    table = nodes.one_or_new("vtkMRMLTableNode", Role.MOTION_TABLE, "NISF slice motion")
     fill_table(table, motion_columns(moved))
     return table
 

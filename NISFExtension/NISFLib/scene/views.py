@@ -41,6 +41,12 @@ def show_slice(nodes: Nodes, name: str, view: str) -> None:
     _fit_to_slice(slice_node, get_json(nodes.one(Role.SLICE_IMAGES, name), RECORD)["region"])
 
 
+def slice_shown(nodes: Nodes, view: str) -> str:
+    """The slice that a slice view follows; empty if it follows none."""
+    slice_node = slice_view(nodes, view)
+    return "" if slice_node is None else slice_node.GetAttribute(SHOWS) or ""
+
+
 def follow_slices(nodes: Nodes) -> None:
     """Aim every slice view again that shows one of our slices, after slices were moved."""
     for slice_node in _nodes_of_class(nodes, "vtkMRMLSliceNode"):
@@ -131,6 +137,11 @@ def shows_intensity(nodes: Nodes) -> bool:
     return intensity is not None and any(
         c.GetBackgroundVolumeID() == intensity.GetID() for c in composites
     )
+
+
+def composites(nodes: Nodes) -> list[Any]:
+    """The nodes that say what slice views show."""
+    return _nodes_of_class(nodes, "vtkMRMLSliceCompositeNode")
 
 
 def slice_view(nodes: Nodes, name: str) -> Any:
