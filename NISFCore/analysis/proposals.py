@@ -6,7 +6,7 @@ drawn it, the Fisher information of whether that label is right,
     F_pixel = p (1 - p) g g^T,  g = d logit(p) / dh
 
 and a labelled frame what its pixels tell on average, drawn as the solver draws them, times the
-worth of a frame (`GuidanceConfig`). With C the latent's covariance after the fit (Laplace, see
+worth of a frame (`LabelTermConfig`). With C the latent's covariance after the fit (Laplace, see
 `fitting.uncertainty`) and G the derivatives of the volumes of all labels at ED and ES,
 
     C' = (C^-1 + F)^-1,   gain = 1 - tr(G C' G^T) / tr(G C G^T)
@@ -27,7 +27,7 @@ from NISFCore.analysis.steps import Steps
 from NISFCore.analysis.volumes import VolumeCurve
 from NISFCore.errors import ConfigError
 from NISFCore.fitting.confidence import label_sensitivity
-from NISFCore.fitting.config import GuidanceConfig
+from NISFCore.fitting.config import LabelTermConfig
 from NISFCore.fitting.result import FitResult
 from NISFCore.fitting.volume_gradients import volume_gradients_ml
 from NISFCore.geometry.planes import pixel_centres_ras
@@ -134,11 +134,11 @@ def _frame_information(result: FitResult, frame: ProposedAnnotation, steps: Step
     latent = result.parameters.latent
     m, g = label_sensitivity(result.prior.decoder, points, frame.cycle_fraction, latent)
     p = 1 / (1 + np.exp(-m))
-    return _drawn_as_by_the_solver(m, p * (1 - p), g, GuidanceConfig())
+    return _drawn_as_by_the_solver(m, p * (1 - p), g, LabelTermConfig())
 
 
 def _drawn_as_by_the_solver(
-    m: Matrix, weights: Matrix, g: Matrix, config: GuidanceConfig
+    m: Matrix, weights: Matrix, g: Matrix, config: LabelTermConfig
 ) -> Matrix:
     """The worth of a frame times the mean information of its pixels, `border_share` of them drawn
     near a border."""
