@@ -61,7 +61,7 @@ def _steps(entry: SliceGuidance) -> npt.NDArray[np.uint8]:
     first = steps.argmax(axis=-1)[..., None]
     missing = STEPS * entry.known[..., None] - steps.sum(axis=-1, keepdims=True)
     np.put_along_axis(steps, first, np.take_along_axis(steps, first, -1) + missing, -1)
-    return steps.astype(np.uint8)
+    return np.ascontiguousarray(steps, dtype=np.uint8)  # a file holds bytes as they lie
 
 
 def _entry(name: str, phase: int, steps: npt.NDArray[np.uint8]) -> SliceGuidance:

@@ -32,7 +32,8 @@ def random_entries(study: CineStudy, phases: tuple[int, ...] = (0, 2)) -> list[S
     for cine in study.slices[:2]:
         for phase in phases:
             known = rng.random(cine.shape) < 0.7
-            p = rng.dirichlet(np.ones(N_LABELS), cine.shape).astype(np.float32)
+            p = rng.dirichlet(np.ones(N_LABELS), cine.shape[::-1]).astype(np.float32)
+            p = p.transpose(1, 0, 2)  # networks' answers lie in memory in any order
             entries.append(SliceGuidance(cine.name, phase, p * known[..., None], known))
     return entries
 
