@@ -278,15 +278,19 @@ def _coarse_curve(
     shape: tuple[int, ...],
     times: npt.NDArray[np.float64],
 ) -> tuple[VolumeCurve, npt.NDArray[np.float32]]:
-    """Volumes as sums of probabilities, and the probabilities `(n, 4)` at the first time."""
+    """Volumes of the most probable labels, and these as one-hot `(n, 4)` at the first time."""
     field = result.field
     points_ras = apply_affine(np.linalg.inv(result.canonical_from_ras), points)
-    first = field.evaluate(points_ras, float(times[0])).label_probabilities
-    heart = (first[:, Label.BACKGROUND] < 0.5).reshape(shape)
+
+    def labels_at(points: Points, t: float) -> npt.NDArray[np.float32]:
+        return np.eye(N_LABELS, dtype=np.float32)[field.evaluate(points, t).labels]
+
+    first = labels_at(points_ras, float(times[0]))
+    heart = (first[:, Label.BACKGROUND] == 0).reshape(shape)
     near = binary_dilation(heart, iterations=REACH_VOXELS).ravel()
     sums = [first.sum(axis=0)]
     for t in times[1:]:
-        sums.append(field.evaluate(points_ras[near], float(t)).label_probabilities.sum(axis=0))
+        sums.append(labels_at(points_ras[near], float(t)).sum(axis=0))
     volumes = np.array(sums, dtype=np.float64).reshape(-1, N_LABELS) * GRID_MM**3 / 1000
     volumes[:, Label.BACKGROUND] = 0
     return VolumeCurve(times, volumes), first

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from NISFCore.analysis.checked import checked
 from NISFCore.analysis.fitted import n_cycle_phases
 from NISFCore.analysis.rendering import uniform_cycle_fractions
 from NISFCore.analysis.volumes import VolumeCurve, volume_curve
@@ -22,6 +23,7 @@ from NISFCore.benchmark.reference import Reference, ReferenceFrame, read_referen
 from NISFCore.data.anatomy import GivenOrientation, hint_from_labels, nearest_side
 from NISFCore.data.study import CineStudy
 from NISFCore.data.surface_files import SurfaceSpace
+from NISFCore.evidence.network import load_slice_network
 from NISFCore.fitting.config import DEFAULT, FitConfig
 from NISFCore.fitting.fit import fit_study, refit_study
 from NISFCore.fitting.result import FitResult
@@ -45,6 +47,7 @@ class RealSettings:
         numbers: numbering of label maps (`reference.NUMBERINGS`).
         space: coordinates of surfaces.
         config: of the fits.
+        evidence: whether the bundled slice network's labels count beside the intensities.
     """
 
     source: StudyInput
@@ -52,6 +55,7 @@ class RealSettings:
     numbers: str = "lv-myo-rv"
     space: SurfaceSpace = "lps"
     config: FitConfig = DEFAULT
+    evidence: bool = True
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,8 @@ class RealBench:
         cancel: CancelToken,
     ) -> None:
         self.settings, self.prior, self.cancel = settings, prior, cancel
+        listens = settings.evidence and settings.config.gauss_newton is not None
+        self.network = load_slice_network() if listens else None
         self._progress, self._began, self._n_done = progress, time.monotonic(), 0
         self.study = settings.source.read(cancel)
         self.tick()
@@ -115,15 +121,17 @@ class RealBench:
     def fit(self, study: CineStudy, with_labels: bool = False) -> FitResult:
         """An unguided fit, or one with the given slices of the reference."""
         guidance = guidance_of(self.given) if with_labels else None
-        return fit_study(
+        result = fit_study(
             study,
             self.prior,
             self.settings.config,
             guidance=guidance,
             anatomy=self.orientation.hint_for(study),
+            network=self.network,
             device="cpu",
             cancel=self.cancel,
         )
+        return checked(result)
 
     def measured(self, name: str, result: FitResult, but: frozenset[FrameKey]) -> Measured:
         """What a fit shows in all frames of the reference, measured on those not in `but`."""

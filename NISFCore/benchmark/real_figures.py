@@ -18,6 +18,7 @@ from NISFCore.benchmark.real_measures import (
 )
 from NISFCore.benchmark.store import plain
 from NISFCore.fitting.result import FitResult
+from NISFCore.fitting.storage import quality_summary
 from NISFCore.labels import FOREGROUND, LABEL_INFO, Label
 
 LABEL_KEYS = tuple(LABEL_INFO[label].key for label in FOREGROUND)
@@ -73,6 +74,10 @@ def summary(
                 "orientation": vars(bench.orientation),
             },
             "given": [{"slice": f.slice_name, "phase": f.phase} for f in bench.given],
+            "volumes": {
+                fit.name: VentricularFunction.from_curve(fit.curve).to_dict() for fit in fits
+            },
+            "quality": {fit.name: quality_summary(fit.result.quality) for fit in fits},
             "same_frames": same_frames(bench, fits, refitted),
             "disc_volumes": disc_rows(bench, fits),
             "left_out_views": {

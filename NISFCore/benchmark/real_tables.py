@@ -18,7 +18,18 @@ def all_tables(content: dict[str, Any]) -> list[Table]:
         volume_table(content),
         disc_table(content),
         left_out_table(content),
+        quality_table(content),
     ]
+
+
+def quality_table(content: dict[str, Any]) -> Table:
+    """The verdict on each fit, and the checks that raised a flag."""
+    rows: list[tuple[str, str, float | None, str]] = []
+    for fit, found in content["quality"].items():
+        rows.append((fit, "verdict", None, found["verdict"]))
+        raised = [c for c in found["checks"] if c["level"] != "reliable"]
+        rows += [(fit, c["name"], c["value"], f"{c['level']}: {c['text']}") for c in raised]
+    return Table("quality", "Quality", ("fit", "check", "value", "flag"), tuple(rows))
 
 
 def figures_table(content: dict[str, Any]) -> Table:
@@ -52,8 +63,8 @@ def same_frames_table(content: dict[str, Any]) -> Table:
 
 def volume_table(content: dict[str, Any]) -> Table:
     """Volumes of the fitted hearts, and of the reference by how it is measured."""
-    figures = content["figures"]
-    rows = [(fit, *(figures.get(f"{fit}_{key}") for key in VOLUME_COLUMNS)) for fit in FITS]
+    hearts = content["volumes"]
+    rows = [(fit, *(found.get(key) for key in VOLUME_COLUMNS)) for fit, found in hearts.items()]
     rows += [
         (f"reference, {how}", *(found.get(key) for key in VOLUME_COLUMNS))
         for how, found in content["reference"]["volumes"].items()
