@@ -1,13 +1,14 @@
 """From single recognised slices to a `CineStudy`: views, names, order, collected notes."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 import numpy as np
 
 from NISFCore.data.canonical import beating_centre_ras
 from NISFCore.data.study import CineSlice, CineStudy, ExcludedSlice
+from NISFCore.data.tags import series_name
 from NISFCore.data.view_geometry import towards_base
 from NISFCore.data.view_hints import view_hint
 from NISFCore.data.view_recognition import (
@@ -56,7 +57,7 @@ def assemble_study(
     Raises:
         StudyError: if nothing is usable or `views` names an unknown series.
     """
-    fixed = _views_given(found, views or {})
+    fixed = views_given(found, views or {})
     hints = _plane_hints(found, fixed)
     recognised = _recognise(found, hints)
     pairs = list(zip((f.item for f in found), recognised, strict=True))
@@ -77,7 +78,48 @@ def assemble_study(
     )
 
 
-def _views_given(found: Sequence[FoundSlice], views: Mapping[str, View]) -> dict[int, View]:
+def assemble_planes(
+    planes: Sequence[Sequence[FoundSlice]],
+    *,
+    subject: str,
+    views: Mapping[str, View] | None = None,
+    warnings: Sequence[str] = (),
+) -> CineStudy:
+    """As `assemble_study`, where a plane may have been imaged with several directions of tags.
+
+    Args:
+        planes: the slices of every plane, which get one view and names of one stem.
+
+    Raises:
+        StudyError: as `assemble_study`.
+    """
+    fixed = views_given([f for plane in planes for f in plane], views or {})
+    first_of, n = [], 0
+    for plane in planes:
+        view = next((fixed[k] for k in range(n, n + len(plane)) if k in fixed), None)
+        first_of.append(replace(plane[0], view=view))
+        n += len(plane)
+    study = assemble_study(first_of, subject=subject, warnings=warnings)
+    # Assembly renames and reorders the slices; their frames stay the same arrays.
+    series = {id(plane[0].item.frames): [f.item for f in plane] for plane in planes}
+    return replace(
+        study,
+        slices=tuple(item for s in study.slices for item in _all_series(s, series)),
+        excluded=tuple(
+            ExcludedSlice(item, e.reason)
+            for e in study.excluded
+            for item in _all_series(e.slice, series)
+        ),
+    )
+
+
+def _all_series(named: CineSlice, series: Mapping[int, Sequence[CineSlice]]) -> Iterator[CineSlice]:
+    items = series[id(named.frames)]
+    for k, item in enumerate(items):
+        yield item.renamed(series_name(named.name, k, len(items)), named.view)
+
+
+def views_given(found: Sequence[FoundSlice], views: Mapping[str, View]) -> dict[int, View]:
     """Views by index of the slice: the user's, else what the input states."""
     keys = [_series_keys(f.item) for f in found]
     unknown = sorted(set(views).difference(*keys))

@@ -7,12 +7,12 @@ never kept, shown or written.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from NISFCore.data.assembly import FoundSlice, assemble_study, unit_normal_affine
+from NISFCore.data.assembly import FoundSlice, assemble_planes, unit_normal_affine
 from NISFCore.data.dicom_files import (
     DicomHeader,
     FileSource,
@@ -20,7 +20,7 @@ from NISFCore.data.dicom_files import (
     open_source,
     read_headers,
 )
-from NISFCore.data.dicom_frames import FrameError, FrameRecord, frame_records
+from NISFCore.data.dicom_frames import TAGGED, FrameError, FrameRecord, frame_records
 from NISFCore.data.dicom_grouping import (
     MIN_CINE_PHASES,
     Acquisition,
@@ -30,14 +30,18 @@ from NISFCore.data.dicom_grouping import (
 )
 from NISFCore.data.dicom_identity import pseudonym, redacted, select_examination
 from NISFCore.data.dicom_pixels import Image, PixelReader
+from NISFCore.data.dicom_tagged import TaggedAcquisition, phase_order, series_of_plane
 from NISFCore.data.dicom_timing import NotCineError, phase_timing
-from NISFCore.data.study import CineSlice, CineStudy, Provenance
+from NISFCore.data.study import CineSlice, CineStudy, Provenance, TagLines
 from NISFCore.data.view_hints import described_view
 from NISFCore.errors import StudyError
 from NISFCore.views import View
 
 ASSUMED_THICKNESS_MM = 8.0
 """Used only where SliceThickness is missing; never taken from the distance between slices."""
+
+FoundPhases = tuple[FoundSlice, tuple[FrameRecord, ...]]
+"""A slice and the images of its phases."""
 
 
 def read_dicom(
@@ -59,6 +63,17 @@ def read_dicom(
         return read_source(source, path, views=views, select=select).study
 
 
+def read_tagged_dicom(
+    path: Path, *, views: Mapping[str, View] | None = None, select: str | None = None
+) -> CineStudy:
+    """Read the tagged slices of one subject; a plane with lines in two series is two slices.
+
+    Args and errors as `read_dicom`.
+    """
+    with open_source(path) as source:
+        return read_source(source, path, views=views, select=select, tagged=True).study
+
+
 @dataclass(frozen=True)
 class DicomStudy:
     """A study, and for every used slice, by name, the image that each of its phases came from."""
@@ -74,12 +89,14 @@ def read_source(
     views: Mapping[str, View] | None = None,
     select: str | None = None,
     subject: str | None = None,
+    tagged: bool = False,
 ) -> DicomStudy:
     """`read_dicom` of a source that is open already.
 
     Args:
         path: where the source lies; only its name is used.
         subject: the study's pseudonym; by default from the input's name.
+        tagged: read the tagged series and leave the cines out, instead of the other way round.
 
     Raises:
         AmbiguousInputError, StudyError: as `read_dicom`.
@@ -89,26 +106,29 @@ def read_source(
     records = _all_records(read_headers(source, skipped), report)
     if not records:
         raise StudyError(_nothing_read(subject or path.name, skipped, report))
-    candidates = [r for r in records if r.not_cine is None]
+    usable = {None, TAGGED} if tagged else {None}
+    candidates = [r for r in records if r.not_cine in usable]
     chosen = select_examination(candidates, records, select)
     unique, n_duplicates = without_exact_duplicates(chosen)
-    found, messages = _found_slices(unique, PixelReader(source), skipped)
-    warnings = [*skipped.messages(), *_counted(report), *_not_cine_messages(records), *messages]
+    planes, messages = _found_slices(unique, PixelReader(source), skipped, tagged)
+    unused = _not_cine_messages([r for r in records if r.not_cine not in usable])
+    warnings = [*skipped.messages(), *_counted(report), *unused, *messages]
     if n_duplicates:
         warnings.append(f"{n_duplicates} exact duplicate(s) of images dropped")
-    if not found:
-        raise StudyError("no cine series was found. " + "; ".join(warnings))
-    study = assemble_study(
-        [f for f, _ in found],
+    if not planes:
+        kind = "tagged" if tagged else "cine"
+        raise StudyError(f"no {kind} series was found. " + "; ".join(warnings))
+    study = assemble_planes(
+        [[f for f, _ in plane] for plane in planes],
         subject=pseudonym(path, records) if subject is None else subject,
         views=views,
         warnings=warnings,
     )
-    return DicomStudy(study, _records_by_name(study, found))
+    return DicomStudy(study, _records_by_name(study, [pair for plane in planes for pair in plane]))
 
 
 def _records_by_name(
-    study: CineStudy, found: Sequence[tuple[FoundSlice, tuple[FrameRecord, ...]]]
+    study: CineStudy, found: Sequence[FoundPhases]
 ) -> dict[str, tuple[FrameRecord, ...]]:
     # Assembly renames and reorders the slices; their frames stay the same arrays.
     by_frames = {id(f.item.frames): records for f, records in found}
@@ -142,28 +162,42 @@ def _nothing_read(name: str, skipped: SkippedFiles, report: Counter[str]) -> str
 
 
 def _found_slices(
-    records: Sequence[FrameRecord], pixels: PixelReader, skipped: SkippedFiles
-) -> tuple[list[tuple[FoundSlice, tuple[FrameRecord, ...]]], list[str]]:
-    """One slice for every plane that was filmed, in order of acquisition, with the images of its
-    phases, and messages."""
+    records: Sequence[FrameRecord], pixels: PixelReader, skipped: SkippedFiles, tagged: bool
+) -> tuple[list[list[FoundPhases]], list[str]]:
+    """For every plane that was filmed, in order of acquisition: one slice, or one for every
+    direction of tags; and messages."""
     messages: list[str] = []
-    kept: list[Acquisition] = []
+    planes: list[list[TaggedAcquisition]] = []
     for plane in group_by_plane(records):
         cines = [a for a in plane if len(a.records) >= MIN_CINE_PHASES]
-        if cines:
-            kept.append(last_complete(_without_copies(cines, pixels)))
         messages.extend(_single_image_message(a) for a in plane if a not in cines)
+        series, left_out = series_of_plane(cines, pixels, tagged)
+        messages.extend(left_out)
+        kept = [(last_complete(_without_copies(group, pixels)), tags) for group, tags in series]
+        planes.append(sorted(kept, key=lambda pair: pair[0].order))
     found = []
-    for acquisition in sorted(kept, key=lambda a: a.order):
-        try:
-            item, phases = _slice_of(acquisition, pixels, skipped)
-        except (NotCineError, StudyError) as error:
-            messages.append(f"series {acquisition.first.series} left out: {error}")
-            continue
-        folder = PurePosixPath(acquisition.first.file).parent.name
-        description = described_view(acquisition.first.description, folder)
-        found.append((FoundSlice(item, description), phases))
-    return found, _summarised(messages)
+    for plane_series in sorted((p for p in planes if p), key=lambda p: p[0][0].order):
+        slices = [_found_slice(a, tags, pixels, skipped, messages) for a, tags in plane_series]
+        found.append([pair for pair in slices if pair is not None])
+    return [plane for plane in found if plane], _summarised(messages)
+
+
+def _found_slice(
+    acquisition: Acquisition,
+    tags: tuple[TagLines, ...],
+    pixels: PixelReader,
+    skipped: SkippedFiles,
+    messages: list[str],
+) -> FoundPhases | None:
+    """None, and a message more, if the acquisition is no cine."""
+    first = acquisition.first
+    try:
+        item, phases = _slice_of(acquisition, pixels, skipped)
+    except (NotCineError, StudyError) as error:
+        messages.append(f"series {first.series} left out: {error}")
+        return None
+    description = described_view(first.description, PurePosixPath(first.file).parent.name)
+    return FoundSlice(replace(item, tags=tags), description), phases
 
 
 def _single_image_message(acquisition: Acquisition) -> str:
@@ -183,7 +217,7 @@ def _without_copies(repeats: list[Acquisition], pixels: PixelReader) -> list[Acq
     kept: list[Acquisition] = []
     seen: list[list[Image | None]] = []
     for acquisition in repeats:
-        images = [pixels.read(r) for r in _phase_order(acquisition)]
+        images = [pixels.read(r) for r in phase_order(acquisition)]
         copy_of = next((k for k, other in enumerate(seen) if _same_images(images, other)), None)
         if copy_of is None:
             kept.append(acquisition)
@@ -194,14 +228,6 @@ def _without_copies(repeats: list[Acquisition], pixels: PixelReader) -> list[Acq
                 f"series {kept[copy_of].first.series}, dropped"
             )
     return kept
-
-
-def _phase_order(acquisition: Acquisition) -> tuple[FrameRecord, ...]:
-    """Frames in order of time, or as they came if they are no cine."""
-    try:
-        return phase_timing(acquisition.records).records
-    except NotCineError:
-        return acquisition.records
 
 
 def _same_images(a: Sequence[Image | None], b: Sequence[Image | None]) -> bool:

@@ -34,9 +34,12 @@ def _word(words: str) -> re.Pattern[str]:
     return re.compile(rf"(?<![a-z])({words})(?![a-z])", re.IGNORECASE)
 
 
+TAGGED = "tagging"
+"""Why a tagged frame is no cine."""
+
 _NOT_CINE_NAMES = {
     "a localiser": _word("locali[sz]er|scout|survey|planscan"),
-    "tagging": _word("tag(ging)?|tagged|spamm|cspamm"),
+    TAGGED: _word("tag(ging)?|tagged|spamm|cspamm"),
     "late enhancement": _word("lge|psir|late.?enhancement|de.?mri"),
     "perfusion": _word("perfusion|perf|first.?pass"),
     "drawn over by the scanner's evaluation": _word("inline.?vf"),
@@ -297,4 +300,14 @@ def _not_cine(view: _FrameView, description: str) -> str | None:
         return "a derived image"
     if (view.integer("SamplesPerPixel") or 1) != 1:
         return "a colour image"
+    if _says_tagged(view):
+        return TAGGED
     return next((why for why, name in _NOT_CINE_NAMES.items() if name.search(description)), None)
+
+
+def _says_tagged(view: _FrameView) -> bool:
+    """Whether attributes other than the series' names say that the tissue was tagged."""
+    if view.text("Tagging", "MRModifierSequence") in {"GRID", "LINE"}:
+        return True
+    names = f"{view.text('ScanOptions')} {view.text('SequenceName')}"
+    return _NOT_CINE_NAMES[TAGGED].search(names) is not None

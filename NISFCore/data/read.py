@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from NISFCore.data.dicom import read_dicom
+from NISFCore.data.dicom import read_dicom, read_tagged_dicom
 from NISFCore.data.nifti import read_nifti
 from NISFCore.data.nifti_images import is_nifti
 from NISFCore.data.nifti_manifest import MANIFEST_NAME
@@ -48,6 +48,24 @@ def read_study(
             f"meant? Give one of them, such as '{subjects[0]}'"
         )
     return read_dicom(path, views=views, select=select)
+
+
+def read_tagged(
+    path: Path, *, views: Mapping[str, View] | None = None, select: str | None = None
+) -> CineStudy:
+    """Read the tagged series of an examination in DICOM; `read_study` leaves them out.
+
+    Every slice says in `tags` which lines it shows. A plane that was imaged twice, with lines
+    across each other, is two slices, "SA_01_tags_1" and "SA_01_tags_2".
+
+    Args and errors as `read_study`.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise StudyError(f"there is no {path}; give a folder, a zip or a file that exists")
+    if path.is_file() and is_nifti(path):
+        raise StudyError(f"{path.name} is NIfTI; tagged images are read from DICOM only")
+    return read_tagged_dicom(path, views=views, select=select)
 
 
 def _is_nifti_study(path: Path) -> bool:

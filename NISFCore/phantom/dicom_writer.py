@@ -1,6 +1,7 @@
 """Simulated studies as real DICOM: one MR Image Storage file per frame, one series per slice.
 
-Nothing but geometry and times says what a series shows: series have plain names, as a scanner's.
+Nothing but geometry and times says what view a series shows: series have plain names, as a
+scanner's, which do say whether they are tagged.
 The patient is plainly synthetic. UIDs are made from the seed: equal studies give equal files.
 """
 
@@ -100,22 +101,30 @@ def _set_series(dataset: Dataset, item: CineSlice, number: int, phase: int, uids
     dataset.ReferringPhysicianName = ""
     dataset.SeriesInstanceUID = uids.of("series", number)
     dataset.SeriesNumber = number
-    dataset.SeriesDescription = "cine_bSSFP_retro"
-    dataset.ProtocolName = "cine_bSSFP_retro"
+    _set_sequence(dataset, item)
     dataset.FrameOfReferenceUID = uids.of("frame of reference")
     dataset.PositionReferenceIndicator = ""
     dataset.InstanceNumber = phase + 1
     dataset.AcquisitionNumber = 1
     dataset.ImageType = ["ORIGINAL", "PRIMARY", "M", "NONE"]
-    dataset.ScanningSequence = "GR"
-    dataset.SequenceVariant = ["SS", "SK"]
     dataset.ScanOptions = ""
     dataset.MRAcquisitionType = "2D"
-    dataset.EchoTime = 1.4
     dataset.EchoTrainLength = 1
-    dataset.FlipAngle = 55
     dataset.MagneticFieldStrength = 1.5
     dataset.ImagedNucleus = "1H"
+
+
+def _set_sequence(dataset: Dataset, item: CineSlice) -> None:
+    """Balanced SSFP for a cine, spoiled gradient echo behind SPAMM for a tagged slice."""
+    name = f"cine_GRE_SPAMM_{len(item.tags)}" if item.tags else "cine_bSSFP_retro"
+    dataset.SeriesDescription = dataset.ProtocolName = name
+    dataset.ScanningSequence = "GR"
+    dataset.SequenceVariant = ["SP"] if item.tags else ["SS", "SK"]
+    dataset.EchoTime = 3.9 if item.tags else 1.4
+    dataset.FlipAngle = 12 if item.tags else 55
+    if item.tags:
+        dataset.Tagging = "GRID" if len(item.tags) > 1 else "LINE"
+        dataset.TagSpacingFirstDimension = item.tags[0].spacing_mm
 
 
 def _set_timing(dataset: Dataset, item: CineSlice, number: int, phase: int) -> None:
