@@ -11,16 +11,17 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 
+from NISFCore.benchmark.reference import section_labels
 from NISFCore.data.canonical import canonical_frame_of
 from NISFCore.data.read import read_study
 from NISFCore.data.study import CineSlice, CineStudy
+from NISFCore.data.surface_files import Structure, read_surfaces
 from NISFCore.evidence.phases import nearest_phase
 from NISFCore.geometry.planes import pixel_centres_ras
 from NISFCore.geometry.rigid import rigid
 from NISFCore.geometry.spaces import Affine, apply_affine
 from NISFCore.labels import Label
 from NISFCore.views import View
-from Testing.Benchmarks.real_study import read_surfaces, reference_labels, volume_ml
 
 AUTOFD_LABELS = {1: Label.LV_BLOOD_POOL, 2: Label.LV_MYOCARDIUM, 4: Label.RV_BLOOD_POOL}
 
@@ -43,21 +44,21 @@ class Case:
 
 
 def surface_case(folder: Path) -> Case:
-    """The study of `dicom.zip` with the surfaces of `meshes.zip` (see `real_study`)."""
+    """The study of `dicom.zip` with the surfaces of `meshes.zip` (see `surface_files`)."""
     with tempfile.TemporaryDirectory() as scratch:
         with zipfile.ZipFile(folder / "dicom.zip") as archive:
             archive.extractall(scratch)
         study = read_study(Path(scratch))
     surfaces = read_surfaces(folder / "meshes.zip")
-    volumes = [volume_ml(s["LV"]) for s in surfaces]
+    volumes = [s[Structure.LV].volume_ml for s in surfaces]
     es_fraction = int(np.argmin(volumes)) / len(surfaces)
     labels = {}
     for cine in study.slices:
         values = np.zeros(cine.frames.shape, dtype=np.uint8)
-        points = pixel_centres_ras(cine.ras_from_ijk, cine.shape)
         for fraction in (0.0, es_fraction):
             surface = surfaces[round(fraction * len(surfaces)) % len(surfaces)]
-            values[nearest_phase(cine, fraction)] = reference_labels(surface, points)
+            labels_there = section_labels(surface, cine.ras_from_ijk, cine.shape)
+            values[nearest_phase(cine, fraction)] = labels_there
         labels[cine.name] = values
     frame = canonical_frame_of(study).canonical_from_ras
     return Case(folder.name, study, frame, labels, es_fraction)
