@@ -55,7 +55,9 @@ class Simulate:
         out: folder for one folder per subject; complete subjects in it are kept.
         subjects: number of subjects.
         seed: of the cohort; equal seeds give equal subjects.
-        preset: clinical, with all imperfections; or cohort, aligned and cheap, for training.
+        preset: clinical, with all imperfections; cohort, aligned and cheap, for training; or
+            tagged: one, three short-axis slices, or six with the long axes (DICOM only).
+        tags: lines, two series per slice, or a grid; for tagged presets.
         format: file format of the images.
         workers: processes.
     """
@@ -63,17 +65,23 @@ class Simulate:
     out: Positional[Path]
     subjects: int = 1
     seed: int = 0
-    preset: Literal["clinical", "cohort"] = "clinical"
+    preset: Literal["clinical", "cohort", "tagged-2d", "tagged-3sa", "tagged-3d"] = "clinical"
+    tags: Literal["lines", "grid"] = "grid"
     format: Literal["dicom", "nifti"] = "dicom"
     workers: int = 1
     job: Annotated[Job, arg(name="")] = Job()
 
     def run(self) -> None:
         from NISFCore.phantom.cohort import CohortSettings, StudyFormat, simulate_cohort
+        from NISFCore.phantom.tag_pattern import TagKind
 
-        kind = StudyFormat(self.format)
         settings = CohortSettings(
-            self.subjects, self.seed, self.preset, kind, n_workers=self.workers
+            self.subjects,
+            self.seed,
+            self.preset,
+            StudyFormat(self.format),
+            n_workers=self.workers,
+            tags=TagKind(self.tags),
         )
         with self.job.supervised() as supervision:
             folders = simulate_cohort(self.out, settings, **supervision)

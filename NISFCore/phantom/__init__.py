@@ -19,7 +19,7 @@ from NISFCore.phantom.protocol import (
     sample_protocol,
 )
 from NISFCore.phantom.scanner import SimulatedStudy, simulate_study
-from NISFCore.phantom.tag_pattern import TagKind, TagPattern, TagProfile
+from NISFCore.phantom.tag_pattern import TagKind, TagPattern, TagProfile, sample_tag_pattern
 from NISFCore.phantom.tagging import SimulatedTagged, simulate_tagged_study
 from NISFCore.phantom.truth import PhantomTruth, SliceTruth
 
@@ -46,6 +46,7 @@ __all__ = [
     "sample_heart",
     "sample_motion_heart",
     "sample_protocol",
+    "sample_tag_pattern",
     "simulate_study",
     "simulate_tagged_study",
 ]

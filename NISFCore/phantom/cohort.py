@@ -24,8 +24,10 @@ from NISFCore.files import new_folder
 from NISFCore.phantom.dicom_writer import write_dicom
 from NISFCore.phantom.parameters import Mode
 from NISFCore.phantom.population import sample_heart
-from NISFCore.phantom.protocol import preset, sample_protocol
+from NISFCore.phantom.protocol import TAGGED_PRESETS, preset, sample_protocol
 from NISFCore.phantom.scanner import SimulatedStudy, simulate_study
+from NISFCore.phantom.tag_pattern import TagKind, sample_tag_pattern
+from NISFCore.phantom.tagging import simulate_tagged_study
 from NISFCore.phantom.truth import TRUTH_FILE, PhantomTruth
 from NISFCore.progress import CancelToken, ProgressEvent, ProgressReporter, SilentProgress
 
@@ -55,6 +57,7 @@ class CohortSettings:
         format: of the images.
         mode: kind of heart; None draws it for every subject.
         n_workers: processes; 1 works in this one.
+        tags: kind of tags where the preset is a tagged one.
     """
 
     n_subjects: int
@@ -63,14 +66,24 @@ class CohortSettings:
     format: StudyFormat = StudyFormat.DICOM
     mode: Mode | None = None
     n_workers: int = 1
+    tags: TagKind = TagKind.GRID
 
     def __post_init__(self) -> None:
         preset(self.preset)
+        if self.is_tagged and self.format is not StudyFormat.DICOM:
+            raise ConfigError(
+                f"CohortSettings: preset {self.preset} with format {self.format.value}; tagged "
+                "studies are written as DICOM only"
+            )
         if self.n_subjects < 1 or self.n_workers < 1 or self.seed < 0:
             raise ConfigError(
                 f"CohortSettings: got n_subjects {self.n_subjects}, n_workers {self.n_workers}, "
                 f"seed {self.seed}; allowed: 1 or more, 1 or more, 0 or more"
             )
+
+    @property
+    def is_tagged(self) -> bool:
+        return self.preset in TAGGED_PRESETS
 
 
 def simulate_cohort(
@@ -107,13 +120,14 @@ def simulate_subject(
     number: int, settings: CohortSettings, cancel: CancelToken | None = None
 ) -> SimulatedStudy:
     """Subject `number` (from 1) of a cohort, in memory."""
-    heart, protocol, study = np.random.SeedSequence([settings.seed, number]).spawn(3)
-    return simulate_study(
-        sample_heart(np.random.default_rng(heart), settings.mode),
-        sample_protocol(np.random.default_rng(protocol), settings.preset),
-        subject_seed(study),
-        cancel,
-    )
+    heart, protocol, study, tags = np.random.SeedSequence([settings.seed, number]).spawn(4)
+    parameters = sample_heart(np.random.default_rng(heart), settings.mode)
+    scan = sample_protocol(np.random.default_rng(protocol), settings.preset)
+    if not settings.is_tagged:
+        return simulate_study(parameters, scan, subject_seed(study), cancel)
+    pattern = sample_tag_pattern(np.random.default_rng(tags), settings.tags)
+    tagged = simulate_tagged_study(parameters, pattern, scan, subject_seed(study), cancel)
+    return SimulatedStudy(tagged.study, tagged.truth.phantom)
 
 
 def subject_seed(sequence: np.random.SeedSequence) -> int:

@@ -114,7 +114,7 @@ def test_every_command_explains_all_its_options(command: str, capsys: Text) -> N
         "export": ["--out", "--spacing-mm", "--phases", "--formats", "--truth", "--overwrite"],
         "batch": ["--prior", "--views", "--formats", "--workers", "--keep-names"],
         "evaluate": ["--truth", "--json"],
-        "simulate": ["--subjects", "--seed", "--preset", "--format", "--workers"],
+        "simulate": ["--subjects", "--seed", "--preset", "--tags", "--format", "--workers"],
         "train": ["--out", "--config", "--name", "--device", "--resume", "--overwrite"],
     }
     for option in [*options[command], "--progress", "--cancel-file"]:

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from NISFCore.data.read import read_study
+from NISFCore.data.read import read_study, read_tagged
 from NISFCore.errors import Cancelled, ConfigError, OutputError
-from NISFCore.phantom import PhantomTruth, cohort, protocol
+from NISFCore.phantom import DisplacementTruth, PhantomTruth, TagKind, cohort, protocol
 from NISFCore.phantom.cohort import CohortSettings, StudyFormat, simulate_cohort, simulate_subject
 from NISFCore.progress import CancelToken, ProgressEvent
 from Testing.Core.events import Keep
@@ -44,6 +44,29 @@ def test_dicom_cohort_is_readable(tmp_path: Path) -> None:
     settings = replace(SETTINGS, n_subjects=1, format=StudyFormat.DICOM)
     (folder,) = simulate_cohort(tmp_path, settings)
     assert len(read_study(folder / "dicom").slices) >= 4
+
+
+@pytest.mark.parametrize(("tags", "n_series"), [(TagKind.GRID, 1), (TagKind.LINES, 2)])
+def test_a_tagged_cohort_is_read_as_tagged(
+    tags: TagKind, n_series: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = replace(protocol.TAGGED_2D, fov_mm=150.0, n_profile=1, n_sub_pixels=1)
+    monkeypatch.setattr(cohort, "sample_protocol", lambda *_: replace(small, n_phases=8))
+    settings = CohortSettings(1, seed=5, preset="tagged-2d", tags=tags)
+    (folder,) = simulate_cohort(tmp_path, settings)
+    study = read_tagged(folder / "dicom")
+    assert len(study.slices) == n_series
+    truth = DisplacementTruth.load(folder / "truth")
+    assert truth.phantom.tags is not None
+    assert truth.phantom.tags.kind is tags
+    spacings = [t.spacing_mm for s in study.slices for t in s.tags]
+    assert spacings == pytest.approx([truth.phantom.tags.spacing_mm] * 2, rel=0.01)
+    assert simulate_cohort(tmp_path, settings) == [folder]
+
+
+def test_tagged_cohorts_are_dicom_only() -> None:
+    with pytest.raises(ConfigError, match="DICOM only"):
+        CohortSettings(1, seed=1, preset="tagged-2d", format=StudyFormat.NIFTI)
 
 
 def test_complete_subjects_are_kept_and_the_rest_is_made(
