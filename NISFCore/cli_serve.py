@@ -32,7 +32,5 @@ class Serve:
         # without a buffer: a thread that waits inside one would hold its lock at the end
         requests = io.FileIO(sys.stdin.fileno(), closefd=False)
         with self.job.supervised() as supervision:
-            progress = supervision["progress"]
-            serving.serve(
-                server, requests, print_json_line, sys.stderr, progress, self.job.cancel_file
-            )
+            progress, end = supervision["progress"], supervision["cancel"]
+            serving.serve(server, requests, print_json_line, sys.stderr, progress, end)

@@ -49,7 +49,7 @@ SCENE_FORMATS = "seq.nrrd,motion,tables"
 """What a scene that shows the slices already needs of a refit."""
 QUICK_FORMATS = "seq.nrrd,motion"
 IDLE_SECONDS = 0.2
-"""How often an idle worker looks for its cancel file."""
+"""How often an idle worker looks whether it is to end."""
 
 Say = Callable[[dict[str, Any]], None]
 
@@ -226,11 +226,11 @@ class Inbox:
     """Reads requests in a thread of its own, so that a cancel is heard during the work. Works on
     pipes of every platform: nothing is polled but a queue."""
 
-    def __init__(self, stream: Iterable[bytes], cancel_file: Path | None = None) -> None:
+    def __init__(self, stream: Iterable[bytes], end: CancelToken | None = None) -> None:
         self._lines: SimpleQueue[bytes | None] = SimpleQueue()
         self._cancelled: set[int] = set()
         self._has_ended = False
-        self._end = CancelToken(cancel_file)
+        self._end = end or CancelToken()
         threading.Thread(target=self._read, args=(stream,), daemon=True).start()
 
     def _read(self, stream: Iterable[bytes]) -> None:
@@ -280,15 +280,16 @@ def serve(
     say: Say,
     log: IO[str],
     progress: ProgressReporter,
-    cancel_file: Path | None = None,
+    end: CancelToken | None = None,
 ) -> None:
-    """Answer requests until the input ends or the cancel file appears.
+    """Answer requests until the input ends.
 
     Args:
         say: writes one event.
         log: where the traceback of an unforeseen error goes.
+        end: ends it as well, in the midst of a request too.
     """
-    inbox = Inbox(stream, cancel_file)
+    inbox = Inbox(stream, end)
     say({"event": "ready"})
     while (line := inbox.next_line()) is not None:
         try:

@@ -44,6 +44,9 @@ def run_self_test(test: Any) -> None:
         panel.ui.beforeButton.click()
         panel.ui.afterButton.click()
         panel.ui.arrangeButton.click()
+        test.delayDisplay("Annotate a slice and refit")
+        _annotate_and_refit(panel)
+        slicer.util.selectModule("NISF")
         test.delayDisplay("Save and restore the scene")
         scene = str(Path(folder) / "heart.mrb")
         n_phases = panel.heart.n_phases
@@ -52,7 +55,21 @@ def run_self_test(test: Any) -> None:
         assert not panel.heart.has_result
         slicer.util.loadScene(scene)
         assert panel.heart.has_result and panel.heart.n_phases == n_phases
+        assert len(panel.heart.annotations) == 1
         test.delayDisplay("Test passed")
+
+
+def _annotate_and_refit(panel: Any) -> None:
+    """The Segment Editor opens on the annotation; the heart follows it, and it stays."""
+    panel.ui.annotateSliceButton.click()
+    (item,) = panel.heart.annotations
+    editor = slicer.mrmlScene.GetSingletonNode("SegmentEditor", "vtkMRMLSegmentEditorNode")
+    assert editor.GetSegmentationNode().GetID() == item.node_id
+    assert slicer.util.selectedModule() == "SegmentEditor"
+    panel.ui.refitButton.click()
+    _wait(panel)
+    assert "Refitted" in panel.ui.statusLabel.text, panel.ui.statusLabel.text
+    assert panel.heart.annotations == (item,)
 
 
 def _wait(panel: Any) -> None:

@@ -133,11 +133,10 @@ class WorkerProcess:
         self._is_closed = True
         if self._process.poll() is None:
             self.ask_to_stop()
-            _kill_tree(self._process)
-            self._process.wait()
+        _kill_tree(self._process)  # also what the worker may have left behind
+        self._process.wait()
         for reader in self._readers:
             reader.join(DRAIN_SECONDS)
-        _kill_tree(self._process)  # what the worker may have left behind
         self.close_input()
         shutil.rmtree(self._folder, ignore_errors=True)
 

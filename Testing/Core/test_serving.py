@@ -189,7 +189,8 @@ class Talk:
         self._lines: SimpleQueue[bytes | None] = SimpleQueue()
         self.events: SimpleQueue[dict[str, Any]] = SimpleQueue()
         self.log = StringIO()
-        arguments = (server, self._stream(), self.events.put, self.log, SILENT, cancel_file)
+        end = CancelToken(cancel_file)
+        arguments = (server, self._stream(), self.events.put, self.log, SILENT, end)
         self.thread = threading.Thread(target=serve, args=arguments, daemon=True)
         self.thread.start()
         assert self.next() == {"event": "ready"}

@@ -94,6 +94,12 @@ def main(arguments: list[str]) -> None:
     panel.ui.esButton.click()
     photographer.take("panel-heart", "heartSection")
     photographer.take("panel-export", "exportSection")
+    panel.ui.annotateSliceButton.click()
+    panel.ui.edButton.click()
+    panel.ui.annotateSliceButton.click()
+    panel.ui.refitButton.click()
+    photographer.wait()
+    photographer.take("panel-refit", "refitSection")
     photographer.close()
 
 

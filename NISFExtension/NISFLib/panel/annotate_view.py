@@ -66,11 +66,13 @@ class AnnotateView:
 
     def _fill_slices(self) -> None:
         combo, names = self._ui.annotateSliceCombo, [s.name for s in self._heart.slices]
+        chosen = combo.currentText
         combo.clear()
         for name in names:
             combo.addItem(name)
-        if self._heart.slice_shown in names:
-            combo.setCurrentIndex(names.index(self._heart.slice_shown))
+        if names:
+            shown = chosen if chosen in names else self._heart.slice_shown
+            combo.setCurrentIndex(names.index(shown))
 
     def _fill_row(self, number: int, item: SceneAnnotation) -> None:
         table = self._ui.annotationTable

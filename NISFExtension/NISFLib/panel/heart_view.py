@@ -1,6 +1,7 @@
 """The sections "Alignment" and "Heart": they show and steer what is in the scene."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -9,7 +10,7 @@ import vtk
 
 from NISFLib.panel.bindings import set_quietly
 from NISFLib.panel.tables import MotionTableView, fill_figures
-from NISFLib.scene import HeartScene, Part
+from NISFLib.scene import HeartScene, Part, SceneError
 
 PART_BOXES = {
     "showPlanes": Part.PLANES,
@@ -77,8 +78,8 @@ class HeartView:
             set_quietly(box, partial(box.setChecked, heart.visible(part)))
 
     def show_slice(self, name: str) -> None:
-        """Aim the red slice view at a slice, if it is in the scene."""
-        if any(s.name == name for s in self._heart.slices):
+        """Aim the red slice view at a slice, if both are there: a layout may have no such view."""
+        with suppress(SceneError):
             self._heart.show_slice(name)
 
     def close(self) -> None:
