@@ -13,6 +13,7 @@ from NISFCore.analysis.evaluation import evaluate
 from NISFCore.benchmark.coverage import KINDS, VOLUME_FIGURES, z_scores
 from NISFCore.benchmark.subjects import at_level, subject_parameters
 from NISFCore.errors import ConfigError
+from NISFCore.evidence.network import load_slice_network
 from NISFCore.fitting.config import DEFAULT, FitConfig
 from NISFCore.fitting.fit import fit_study
 from NISFCore.model.prior import Calibration, Prior
@@ -76,7 +77,14 @@ def _z_scores(
 ) -> dict[str, list[float]]:
     simulated = _simulated(number, settings, cancel)
     config, device = settings.config, settings.device
-    result = fit_study(simulated.study, prior, config, device=device, cancel=cancel)
+    result = fit_study(
+        simulated.study,
+        prior,
+        config,
+        network=load_slice_network(),
+        device=device,
+        cancel=cancel,
+    )
     evaluation = evaluate(result, simulated.truth, VOLUME_SPACING_MM, N_PHASES, cancel=cancel)
     volumes = {
         name: {"estimate": v.estimate, "truth": v.truth or 0.0, "sd": v.sd or 0.0}

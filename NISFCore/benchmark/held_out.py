@@ -18,6 +18,7 @@ from NISFCore.benchmark.accuracy import HEART_MARGIN_MM
 from NISFCore.benchmark.frames import near_heart, with_fewer_phases
 from NISFCore.benchmark.store import Arrays
 from NISFCore.data.study import CineSlice
+from NISFCore.evidence.network import SliceNetwork
 from NISFCore.fitting.config import DEFAULT, FitConfig
 from NISFCore.fitting.fit import fit_study
 from NISFCore.fitting.result import FitResult
@@ -43,6 +44,7 @@ PICTURED = ("SA only", "LA only")
 def held_out(
     simulated: SimulatedStudy,
     prior: Prior,
+    network: SliceNetwork,
     cancel: CancelToken | None = None,
     config: FitConfig = DEFAULT,
 ) -> tuple[dict[str, Any], Arrays]:
@@ -51,7 +53,14 @@ def held_out(
     arrays: Arrays = {}
     study = simulated.study
     for name, views in FITTED_VIEWS.items():
-        result = fit_study(study.restricted_to(views), prior, config, device="cpu", cancel=cancel)
+        result = fit_study(
+            study.restricted_to(views),
+            prior,
+            config,
+            network=network,
+            device="cpu",
+            cancel=cancel,
+        )
         unseen = [s for s in with_fewer_phases(study, N_PHASES).slices if s.view not in views]
         rows = [_predicted(result, cine, simulated.truth, cancel) for cine in unseen]
         figures[name] = {"slices": [row for row, _ in rows]}

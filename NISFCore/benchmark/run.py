@@ -33,6 +33,7 @@ from NISFCore.benchmark.subjects import simulate
 from NISFCore.benchmark.tables import all_tables
 from NISFCore.config import to_json_object
 from NISFCore.errors import Cancelled
+from NISFCore.evidence.network import BUNDLED_NETWORK, load_slice_network
 from NISFCore.files import check_new_folder, write_bytes_atomically, write_text_atomically
 from NISFCore.fitting.config import DEFAULT, FitConfig
 from NISFCore.fitting.fit import fit_study
@@ -72,13 +73,15 @@ class Bench:
         self.plan, self.config, self.cancel = plan, config, cancel
         self.prior_file = prior
         self.prior: Prior = load_prior(prior)
+        self.network = load_slice_network()
         self._last: tuple[int, float, Fitted] | None = None
 
     def key(self) -> str:
         """Changes with everything that decides what the parts hold."""
         plan = replace(self.plan, n_subjects=1, n_classical=0, n_held_out=0, n_psf=0, n_speed=0)
         settings = json.dumps([to_json_object(plan), to_json_object(self.config)], sort_keys=True)
-        return text_hash(settings, (self.prior_file or BUNDLED_PRIOR).read_bytes(), code_hash())
+        own = (BUNDLED_NETWORK.read_bytes(), code_hash())
+        return text_hash(settings, (self.prior_file or BUNDLED_PRIOR).read_bytes(), *own)
 
     def tasks(self) -> Iterator[Task]:
         """Every part of the plan, subject by subject."""
@@ -110,7 +113,12 @@ class Bench:
             return self._last[2]
         simulated = simulate(self.plan, number, level_mm, self.cancel)
         result = fit_study(
-            simulated.study, self.prior, self.config, device="cpu", cancel=self.cancel
+            simulated.study,
+            self.prior,
+            self.config,
+            network=self.network,
+            device="cpu",
+            cancel=self.cancel,
         )
         self._last = (number, level_mm, Fitted(simulated, result))
         return self._last[2]
@@ -136,7 +144,7 @@ class Bench:
 
     def _held_out(self, number: int) -> Answer:
         simulated = self._at_4_mm(number).simulated
-        return held_out(simulated, self.prior, self.cancel, self.config)
+        return held_out(simulated, self.prior, self.network, self.cancel, self.config)
 
     def _psf(self, number: int) -> Answer:
         simulated = self._at_4_mm(number).simulated

@@ -187,7 +187,7 @@ class _Job:
         if self.guidance is not None:
             entries = [{"slice": e.slice_name, "phase": e.phase} for e in self.guidance.entries]
             values["labels"] = {"files": list(self.guidance.sources), "frames": entries}
-        if self.network is not None:
+        if self.network is not None and self.evidence is not None:
             values["slice_network"] = self.network.info.name
         return values
 
