@@ -22,6 +22,7 @@ from NISFCore.evidence.network import SliceNetwork
 from NISFCore.evidence.noise import blurred
 from NISFCore.evidence.phases import spread_phases
 from NISFCore.evidence.window import (
+    RV_SHIFT_MM,
     UNCHANGED,
     WindowChange,
     WindowGrid,
@@ -48,6 +49,7 @@ SINGLE_FRAME_VIEWS = (1, 3)
 """Views that do not see the beating: at end-systole the mean of the cycle shows a larger cavity
 than the frame does, and where both answers disagree nobody should be sure."""
 
+ATRIAL_LENGTH_MM = 25.0
 N_CAVITY_SLICES = 3
 MIN_CYCLE_PHASES = 4
 """Fewer phases have no smallest cavity worth looking for."""
@@ -68,6 +70,9 @@ class EvidenceSettings:
             to fall and ends to fall, mm above the canonical origin (the valves lie about there, and
             from a single short-axis plane nobody can tell ventricle from atrium).
         base_confidence: what is left of it above.
+        atrial_confidence: what is left there of the confidence in background, within
+            `heart_radius_mm` of the heart's axis: a network that takes a ventricle for an atrium is
+            as wrong. Whole again `ATRIAL_LENGTH_MM` higher, where no ventricle reaches.
     """
 
     n_views: int = 4
@@ -78,6 +83,8 @@ class EvidenceSettings:
     base_start_mm: float = 20.0
     base_end_mm: float = 50.0
     base_confidence: float = 0.25
+    atrial_confidence: float = 0.5
+    heart_radius_mm: float = 60.0
 
     def __post_init__(self) -> None:
         if not 1 <= self.n_views <= len(TEST_TIME_CHANGES):
@@ -85,7 +92,7 @@ class EvidenceSettings:
                 f"EvidenceSettings.n_views: got {self.n_views}, allowed: 1 to "
                 f"{len(TEST_TIME_CHANGES)}"
             )
-        for name in ("most_confident", "base_confidence"):
+        for name in ("most_confident", "base_confidence", "atrial_confidence"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(
                     f"EvidenceSettings.{name}: got {getattr(self, name)}, allowed: 0 to 1"
@@ -241,25 +248,28 @@ def _confidence(
 ) -> Field:
     """`(n, rows, cols)`: 1 - entropy over that of uniform, less near the base and above."""
     entropy = -(p * np.log(np.maximum(p, 1e-9))).sum(axis=-1) / np.log(N_LABELS)
-    base = base_factor(cine, canonical_from_ras, settings)
-    ventricle = 1 - p[..., Label.BACKGROUND]
-    factor = 1 - ventricle * (1 - base)
-    c = settings.most_confident * np.clip(1 - entropy, 0, 1) * factor
-    return np.asarray(c, dtype=np.float32)
+    ventricles, background = base_factors(cine, canonical_from_ras, settings)
+    share = p[..., Label.BACKGROUND]
+    c = settings.most_confident * np.clip(1 - entropy, 0, 1)
+    return np.asarray(c * (share * background + (1 - share) * ventricles), dtype=np.float32)
 
 
-def base_factor(
+def base_factors(
     cine: CineSlice, canonical_from_ras: Affine, settings: EvidenceSettings
-) -> npt.NDArray[np.float64]:
-    """How far ventricles are believed at each pixel `(rows, cols)`: all of it in long-axis planes,
-    which show the valves."""
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """How far ventricles and background are believed at each pixel, `(rows, cols)` both: all of it
+    in long-axis planes, which show the valves."""
     if not is_across_axis(canonical_from_ras @ cine.ras_from_ijk):
-        return np.ones(cine.shape)
+        return np.ones(cine.shape), np.ones(cine.shape)
     points_ras = pixel_centres_ras(cine.ras_from_ijk, cine.shape)
-    z = apply_affine(canonical_from_ras, points_ras)[..., 2]
+    x, y, z = np.moveaxis(apply_affine(canonical_from_ras, points_ras), -1, 0)
     length = settings.base_end_mm - settings.base_start_mm
     risen = np.clip((z - settings.base_start_mm) / length, 0.0, 1.0)
-    return np.asarray(1 - (1 - settings.base_confidence) * risen, dtype=np.float64)
+    passed = np.clip((z - settings.base_end_mm) / ATRIAL_LENGTH_MM, 0.0, 1.0)
+    is_heart = np.hypot(x - RV_SHIFT_MM, y) < settings.heart_radius_mm
+    ventricles = 1 - (1 - settings.base_confidence) * risen
+    background = 1 - (1 - settings.atrial_confidence) * (risen - passed) * is_heart
+    return ventricles, background
 
 
 # ---------------------------------------------------------------- the smallest cavity

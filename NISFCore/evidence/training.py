@@ -46,6 +46,7 @@ class SliceTrainingConfig:
         seed: of hearts, contrast and weights.
         n_hearts: simulated hearts to cut planes from (about 1.2 s and 3.5 MB each).
         n_held_out: hearts for calibration and validation.
+        n_check_batches: batches of them.
         mix: planes that are cut from each heart.
         steps: at most; 0 for no limit but `minutes`.
         minutes: at most, after the hearts are there; 0 for no limit but `steps`.
@@ -59,6 +60,7 @@ class SliceTrainingConfig:
     seed: int = 1
     n_hearts: int = 300
     n_held_out: int = 16
+    n_check_batches: int = 12
     mix: PlaneMix = PlaneMix()
     steps: int = 0
     minutes: float = 45.0
@@ -71,10 +73,12 @@ class SliceTrainingConfig:
     def __post_init__(self) -> None:
         if self.steps <= 0 and self.minutes <= 0:
             raise ConfigError("SliceTrainingConfig: steps and minutes are both 0, give one of them")
-        if min(self.n_hearts, self.n_held_out, self.n_planes, self.n_frames) < 1:
-            raise ConfigError(
-                "SliceTrainingConfig: n_hearts, n_held_out, n_planes and n_frames must be 1 or more"
-            )
+        counts = ("n_hearts", "n_held_out", "n_check_batches", "n_planes", "n_frames")
+        for name in counts:
+            if getattr(self, name) < 1:
+                raise ConfigError(
+                    f"SliceTrainingConfig.{name}: got {getattr(self, name)}, must be 1 or more"
+                )
 
 
 def train_slice_network(
@@ -198,9 +202,6 @@ def _channels_last(x: Tensor) -> Tensor:
 # ---------------------------------------------------------------- calibration
 
 
-N_CHECK_BATCHES = 12
-
-
 @torch.no_grad()
 def _calibrated(
     unet: SliceUNet,
@@ -211,7 +212,9 @@ def _calibrated(
     name: str,
 ) -> SliceNetwork:
     """The network with its temperature, and how it does on hearts that it was not trained on."""
-    batches = [checks.batch(config.n_planes, config.n_frames) for _ in range(N_CHECK_BATCHES)]
+    batches = [
+        checks.batch(config.n_planes, config.n_frames) for _ in range(config.n_check_batches)
+    ]
     logits = [unet(_channels_last(batch.inputs)) for batch in batches]
     temperature = best_temperature(logits, batches)
     dice = _hard_dice(logits, batches)

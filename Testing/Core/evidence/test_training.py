@@ -20,7 +20,15 @@ from Testing.Core.events import Keep
 from Testing.Core.evidence.hearts import MIX, SMALL, small_library
 
 QUICK = SliceTrainingConfig(
-    network=SMALL, seed=2, n_hearts=2, n_held_out=1, mix=MIX, steps=40, minutes=0, n_planes=4
+    network=SMALL,
+    seed=2,
+    n_hearts=2,
+    n_held_out=1,
+    n_check_batches=2,
+    mix=MIX,
+    steps=40,
+    minutes=0,
+    n_planes=4,
 )
 
 
@@ -45,7 +53,15 @@ def test_it_learns_and_writes_a_file(tmp_path: Path) -> None:
 
 def test_equal_seeds_equal_networks() -> None:
     short = SliceTrainingConfig(
-        network=SMALL, seed=3, n_hearts=1, n_held_out=1, mix=MIX, steps=3, minutes=0, n_planes=2
+        network=SMALL,
+        seed=3,
+        n_hearts=1,
+        n_held_out=1,
+        n_check_batches=1,
+        mix=MIX,
+        steps=3,
+        minutes=0,
+        n_planes=2,
     )
     first, second = (train_slice_network(short) for _ in range(2))
     for a, b in zip(first.unet.parameters(), second.unet.parameters(), strict=True):
