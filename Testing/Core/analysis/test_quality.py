@@ -1,5 +1,6 @@
 """The checks of a result: what each measures, when it is raised, what the verdict is."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from NISFCore.analysis.quality import LIMITS, N_TIMES, Limits, measured_quality, quality_of
 from NISFCore.analysis.rendering import uniform_cycle_fractions
 from NISFCore.analysis.volumes import VentricularFunction, volume_curve
+from NISFCore.data.study import CineStudy
 from NISFCore.fitting.config import FitConfig, GaussNewtonConfig
 from NISFCore.fitting.fit import fit_study
 from NISFCore.fitting.quality import QualityFlag, QualityReport, Verdict
@@ -161,3 +163,57 @@ def test_population_limits_hold_published_means(name: str) -> None:
     for mean, sd in published:
         for value in (mean - 2 * sd, mean, mean + 3 * sd):
             assert limits(name).flag(value).level is Verdict.RELIABLE
+
+
+# ---------------------------------------------------------------- provoked failures
+
+MODEL_FLAGS = {"latent_rms_sd", "psnr_db", "global_shift_mm", "global_turn_deg"}
+
+
+def noise(study: CineStudy) -> CineStudy:
+    """Something that is no heart at all."""
+    rng = np.random.default_rng(0)
+    slices = tuple(
+        replace(s, labels=None, frames=rng.uniform(0, 900, s.frames.shape).astype(np.float32))
+        for s in study.slices
+    )
+    return replace(study, slices=slices)
+
+
+def inverted(study: CineStudy) -> CineStudy:
+    """Another kind of scan: blood is dark and muscle is bright."""
+    slices = tuple(
+        replace(s, labels=None, frames=s.frames.max() - s.frames + 1) for s in study.slices
+    )
+    return replace(study, slices=slices)
+
+
+def views_exchanged(study: CineStudy) -> CineStudy:
+    """The 2-chamber view called 4-chamber and the other way round."""
+    names = {View.LA_2CH: View.LA_4CH, View.LA_4CH: View.LA_2CH}
+    slices = tuple(s.renamed(s.name, names.get(s.view, s.view)) for s in study.slices)
+    return replace(study, slices=slices)
+
+
+def apical_half(study: CineStudy) -> CineStudy:
+    """Half of the stack is missing, and all long-axis views."""
+    return replace(study, slices=study.of_view(View.SA)[3:])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "expected"),
+    [
+        (noise, {"psnr_db"}),
+        (inverted, {"psnr_db", "latent_rms_sd"}),
+        (views_exchanged, {"psnr_db", "latent_rms_sd", "global_turn_deg"}),
+        (apical_half, {"n_sa_slices", "n_la_views", "lv_seen_share"}),
+    ],
+)
+def test_provoked_failures_raise_flags(
+    spoil: Callable[[CineStudy], CineStudy], expected: set[str], result: FitResult
+) -> None:
+    """What the untouched study does not raise."""
+    assert not raised(result) & (MODEL_FLAGS | {"n_sa_slices", "n_la_views", "lv_seen_share"})
+    study = teacher_study(seed=1, n_phases=6, n_psf_nodes=1).study
+    found = fit_study(spoil(study), teacher_prior(), FAST, device="cpu")
+    assert raised(found) & expected
