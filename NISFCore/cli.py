@@ -133,7 +133,9 @@ class Train:
     Attributes:
         cohort: a folder with one folder per subject.
         out: the prior file, NAME.safetensors; checkpoint and log are written beside it.
-        config: default, aligned (slices are known to fit together), paper, or a JSON file.
+        config: default, aligned (slices are known to fit together), fine-tune (what a start gets by
+            default), paper, or a JSON file.
+        start: a prior file to begin with, or "bundled": few subjects suffice then.
         name: shown to users of the prior; by default that of the file.
         device: auto takes CUDA where it works.
         resume: continue from the checkpoint of a killed training, if there is one.
@@ -142,7 +144,8 @@ class Train:
 
     cohort: Positional[Path]
     out: Path
-    config: str = "default"
+    config: OptionalText = None
+    start: OptionalText = None
     name: OptionalText = None
     device: Device = "auto"
     resume: bool = False
@@ -151,10 +154,14 @@ class Train:
 
     def run(self) -> None:
         from NISFCore import workflows
+        from NISFCore.model.prior import load_prior
         from NISFCore.training.run import train_prior
 
-        config = workflows.training_config(self.config)
         options = options_of(self, "name", "device", "resume", "overwrite")
+        if self.start is not None:
+            options["start"] = load_prior(None if self.start == "bundled" else Path(self.start))
+        usual = "default" if self.start is None else "fine-tune"
+        config = workflows.training_config(self.config or usual)
         with self.job.supervised() as supervision:
             train_prior(self.cohort, self.out, config, **options, **supervision)
         self.job.answer({"file": str(self.out)}, f"prior: {self.out}")

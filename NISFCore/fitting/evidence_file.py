@@ -65,4 +65,5 @@ def _steps(entry: SliceGuidance) -> npt.NDArray[np.uint8]:
 
 
 def _entry(name: str, phase: int, steps: npt.NDArray[np.uint8]) -> SliceGuidance:
-    return SliceGuidance(name, phase, steps.astype(np.float32) / STEPS, steps.any(axis=-1))
+    p = (steps / np.float32(STEPS)).astype(np.float32)
+    return SliceGuidance(name, phase, p, np.asarray(steps.any(axis=-1)))

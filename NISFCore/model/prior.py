@@ -25,6 +25,7 @@ from NISFCore.model.decoder import Decoder
 FORMAT_VERSION = 1
 HEADER_KEY = "nisf_prior"
 LABEL_NAMES = tuple(label.name.lower() for label in Label)
+MEAN_WORTH = 5.0
 BUNDLED_PRIOR = Path(__file__).parent.parent / "priors" / "phantom.safetensors"
 
 
@@ -154,6 +155,23 @@ def _prior(name: str, info: PriorInfo, tensors: dict[str, Tensor]) -> Prior:
         raise PriorError(f"{name}: its latent covariance is not positive definite")
     decoder.requires_grad_(False).eval()
     return Prior(info, decoder, mean.float(), covariance.float())
+
+
+def updated_statistics(latents: Tensor, mean: Tensor, covariance: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and covariance of few latents `(n_subjects, n_latent)` of hearts of another kind than
+    those that `mean` and `covariance` describe.
+
+    The normal-inverse-Wishart posterior (Gelman et al., Bayesian Data Analysis, 3.6) in which the
+    earlier mean counts as `MEAN_WORTH` subjects and the earlier covariance as many as there are
+    dimensions: where the heart is, few subjects tell; how hearts differ, few do not.
+    """
+    n, worth = len(latents), len(mean)
+    own = latents.mean(0)
+    centred, shift = (latents - own).double(), (own - mean).double()
+    between = MEAN_WORTH * n / (MEAN_WORTH + n) * torch.outer(shift, shift)
+    C = worth * covariance.double() + centred.T @ centred + between
+    updated = (MEAN_WORTH * mean + n * own) / (MEAN_WORTH + n)
+    return updated, (C / (worth + n)).float()
 
 
 def latent_statistics(latents: Tensor, shrinkage: float = 0.1) -> tuple[Tensor, Tensor]:

@@ -85,6 +85,20 @@ DEFAULT = TrainingConfig()
 ALIGNED = replace(DEFAULT, learn_slice_motion=False, learn_gain=False)
 """For cohorts known to be aligned and free of shading, as `nisf simulate --preset cohort` makes."""
 
+FINE_TUNE = replace(
+    DEFAULT,
+    n_steps=3000,
+    weight_rate=3e-4,
+    muon_rate=2e-3,
+    latent_rate=1e-2,
+    warm_up=0.05,
+    open_bands_until=0.0,
+    first_bands=1.0,
+    n_validation_subjects=2,
+    validate_every=1000,
+)
+"""From a trained prior on: the subjects are found first, and the network moves a little."""
+
 PAPER = TrainingConfig(
     decoder=decoder_configs.PAPER,
     n_steps=40_000 * 100 // 4,  # 40,000 epochs of 100 subjects, 4 subjects a step
@@ -105,4 +119,4 @@ PAPER = TrainingConfig(
     latent_penalty=1e-4,
     n_validation_subjects=10,
 )
-CONFIGS = {"default": DEFAULT, "aligned": ALIGNED, "paper": PAPER}
+CONFIGS = {"default": DEFAULT, "aligned": ALIGNED, "fine-tune": FINE_TUNE, "paper": PAPER}

@@ -23,7 +23,7 @@ from NISFCore.model.decoder import Decoder
 from NISFCore.model.forward_model import Prediction, predict
 from NISFCore.model.losses import dice_loss, label_cross_entropy, noise_loss, psnr_loss
 from NISFCore.model.motion_correction import Poses
-from NISFCore.model.prior import Prior, PriorInfo, latent_statistics
+from NISFCore.model.prior import Prior, PriorInfo, latent_statistics, updated_statistics
 from NISFCore.model.psf import NO_PSF
 from NISFCore.model.receive_gain import N_GAIN
 from NISFCore.model.voxels import VoxelBatch, VoxelTable
@@ -110,12 +110,19 @@ class TrainingState:
         self.generator.set_state(state["generator"].cpu())
 
 
-def new_state(table: VoxelTable, config: TrainingConfig, device: str) -> TrainingState:
-    """Fresh networks and parameters, the same for the same seed on every process."""
+def new_state(
+    table: VoxelTable, config: TrainingConfig, device: str, start: Prior | None = None
+) -> TrainingState:
+    """Networks and parameters, the same for the same seed on every process: fresh ones, or those of
+    a prior with the same decoder configuration, all subjects being its mean."""
     torch.manual_seed(config.seed)
     decoder = Decoder(config.decoder).to(device)
     n_subjects = int(table.slices.subject.max()) + 1
     cohort = CohortParameters(n_subjects, len(table.slices), config.decoder.n_latent).to(device)
+    if start is not None:
+        decoder.load_state_dict(start.decoder.state_dict())
+        with torch.no_grad():
+            cohort.latents.add_(start.latent_mean.to(device))
     optimiser = CohortOptimiser(decoder, cohort.latents, cohort.motion, config)
     generator = torch.Generator(device).manual_seed(config.seed + 1 + process_rank())
     return TrainingState(0, decoder, cohort, optimiser, generator)
@@ -220,14 +227,22 @@ def set_schedule(state: TrainingState, config: TrainingConfig) -> None:
 
 
 def trained_prior(
-    state: TrainingState, config: TrainingConfig, name: str, provenance: dict[str, Any]
+    state: TrainingState,
+    config: TrainingConfig,
+    name: str,
+    provenance: dict[str, Any],
+    start: Prior | None = None,
 ) -> Prior:
-    """The prior that this state stands for, on the CPU, with the cohort's latent statistics."""
+    """The prior that this state stands for, on the CPU, with the cohort's latent statistics; those
+    of the prior that it started from, if any, are updated by them."""
     decoder = Decoder(config.decoder)
     decoder.load_state_dict({k: v.cpu() for k, v in state.decoder.state_dict().items()})
     decoder.requires_grad_(False).eval()
     latents = state.cohort.latents.detach().cpu()
-    mean, covariance = latent_statistics(latents)
+    if start is None:
+        mean, covariance = latent_statistics(latents)
+    else:
+        mean, covariance = updated_statistics(latents, start.latent_mean, start.latent_covariance)
     training = {"config": to_json_object(config), "n_steps_done": state.step, **provenance}
     info = PriorInfo(config.decoder, len(latents), training, name)
     return Prior(info, decoder, mean, covariance)

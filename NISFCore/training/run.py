@@ -5,7 +5,7 @@ import io
 import platform
 import time
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +80,7 @@ def train_prior(
     config: TrainingConfig,
     *,
     name: str | None = None,
+    start: Prior | None = None,
     device: str = "auto",
     resume: bool = False,
     overwrite: bool = False,
@@ -92,6 +93,7 @@ def train_prior(
 
     Args:
         out: `<name>.safetensors`; checkpoint and log lie beside it.
+        start: a prior to begin with, whose decoder takes the place of the configuration's.
         resume: go on from the checkpoint, if there is one.
         overwrite: whether a prior at `out` may be replaced.
 
@@ -103,6 +105,8 @@ def train_prior(
     """
     progress = progress if progress and launched_as_first() else SilentProgress()
     cancel = cancel or CancelToken()
+    if start is not None:
+        config = replace(config, decoder=start.info.decoder)
     device = resolve_device(device)
     files = TrainingFiles(out)
     files.check(resume, overwrite)
@@ -111,7 +115,7 @@ def train_prior(
     training, validation = split_cohort(tables, config.n_validation_subjects)
     with process_group(device):
         table = concatenate(training).to(device)
-        state = new_state(table, config, device)
+        state = new_state(table, config, device, start)
         # decided together: a process that begins alone would wait for the others for ever
         if any_process(files.checkpoint.exists(), state.device):
             load_checkpoint(state, config, files.checkpoint, device)
@@ -131,7 +135,9 @@ def train_prior(
         except Cancelled as error:
             raise Cancelled(f"{error}; its checkpoint is kept: continue with --resume") from error
         provenance = _provenance(cohort, len(training), len(validation), began)
-        prior = trained_prior(state, config, name or out.stem, provenance)
+        if start is not None:
+            provenance["start"] = start.info.name
+        prior = trained_prior(state, config, name or out.stem, provenance, start)
         if process_rank() == 0:
             prior.save(out)
             files.checkpoint.unlink(missing_ok=True)
