@@ -13,6 +13,10 @@ class Label(IntEnum):
     RV_BLOOD_POOL = 3
 
 
+UNKNOWN = 255
+"""In reference labels: nobody said what this pixel is, which is not background."""
+
+
 @dataclass(frozen=True)
 class LabelInfo:
     """What is shown and exported for one label.

@@ -11,11 +11,11 @@ from itertools import product
 import numpy as np
 import numpy.typing as npt
 
-from NISFCore.data.label_volume import UNKNOWN, Array, LabelVolume, Probabilities
+from NISFCore.data.label_volume import Array, LabelVolume, Probabilities
 from NISFCore.data.study import CineSlice
 from NISFCore.geometry.planes import pixel_centres_ras
 from NISFCore.geometry.spaces import Points, apply_affine, invert_affine
-from NISFCore.labels import N_LABELS
+from NISFCore.labels import N_LABELS, UNKNOWN
 
 MAX_DENSE_SPACING_MM = 3.0
 """A map with voxels of at most this along every axis is dense."""

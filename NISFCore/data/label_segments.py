@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from NISFCore.data.label_volume import UNKNOWN, Array
+from NISFCore.data.label_volume import Array
 from NISFCore.errors import StudyError
-from NISFCore.labels import LABEL_INFO, Label
+from NISFCore.labels import LABEL_INFO, UNKNOWN, Label
 
 _LEFT = ("lv", "left ventricle", "left ventricular", "ventricle left", "heart ventricle left")
 _RIGHT = ("rv", "right ventricle", "right ventricular", "ventricle right", "heart ventricle right")

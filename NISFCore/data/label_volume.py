@@ -15,10 +15,7 @@ import numpy.typing as npt
 from NISFCore.data.nifti_labels import OUR_NUMBERS
 from NISFCore.errors import StudyError
 from NISFCore.geometry.spaces import Affine
-from NISFCore.labels import N_LABELS
-
-UNKNOWN = 255
-"""In a file and in memory: nothing is said of this voxel."""
+from NISFCore.labels import N_LABELS, UNKNOWN
 
 MAX_SUM_ERROR = 0.02
 """By how much stored probabilities of a voxel may miss a sum of 1 (8-bit files)."""

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from NISFCore.data.nifti_images import NiftiImage
 from NISFCore.errors import StudyError
 from NISFCore.geometry.spaces import Affine, invert_affine
-from NISFCore.labels import Label
+from NISFCore.labels import UNKNOWN, Label
 
 ACDC_NUMBERS: dict[int, Label] = {
     1: Label.RV_BLOOD_POOL,
@@ -37,10 +37,12 @@ def label_numbers(
 ) -> tuple[dict[int, Label], str]:
     """Number in the file -> label, and a note on what was assumed ("" if given).
 
+    255 is unknown in every file, whatever its numbers: not every pixel need be labelled.
+
     Raises:
         StudyError: if a number has no known meaning.
     """
-    values = {int(v) for v in np.unique(labels.data)} - {0}
+    values = {int(v) for v in np.unique(labels.data)} - {0, UNKNOWN}
     if given is not None:
         numbers = {int(k): Label(v) for k, v in given.items()}
         note = ""
@@ -62,7 +64,8 @@ def label_numbers(
 def renumbered(labels: NiftiImage, numbers: Mapping[int, Label]) -> Volume:
     """`(n_phases, n_k, n_j, n_i)` in the numbers of `NISFCore.labels`."""
     values = np.rint(np.asarray(labels.data, dtype=np.float64)).astype(np.int64)
-    table = np.zeros(max([*numbers, int(values.max()), 0]) + 1, dtype=np.uint8)
+    table = np.zeros(max([*numbers, int(values.max()), UNKNOWN]) + 1, dtype=np.uint8)
+    table[UNKNOWN] = UNKNOWN
     for number, label in numbers.items():
         table[number] = int(label)
     return table[values]

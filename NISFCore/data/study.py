@@ -13,7 +13,7 @@ import numpy.typing as npt
 from NISFCore.errors import StudyError
 from NISFCore.geometry.planes import centre_ras, normal_ras
 from NISFCore.geometry.spaces import Affine, Points, apply_affine
-from NISFCore.labels import N_LABELS
+from NISFCore.labels import N_LABELS, UNKNOWN
 from NISFCore.views import View
 
 MAX_ABS_POSITION_MM = 5000.0
@@ -41,7 +41,7 @@ class SliceLabels:
     """Reference labels of a slice, for training and evaluation only.
 
     Attributes:
-        values: `(n_phases, rows, cols)` uint8, see `NISFCore.labels`.
+        values: `(n_phases, rows, cols)` uint8, see `NISFCore.labels`; `UNKNOWN` says nothing.
         annotated: `(n_phases,)` bool; phases that are False carry no information.
     """
 
@@ -197,10 +197,10 @@ class CineSlice:
             raise self._fail("labels", f"expected uint8 of shape {self.frames.shape}")
         if labels.annotated.shape != (self.n_phases,) or labels.annotated.dtype != np.bool_:
             raise self._fail("labels.annotated", f"expected {self.n_phases} bool values")
-        if labels.values.size and labels.values.max() >= N_LABELS:
-            raise self._fail(
-                "labels", f"got label {labels.values.max()}, allowed: 0..{N_LABELS - 1}"
-            )
+        strange = labels.values[(labels.values >= N_LABELS) & (labels.values != UNKNOWN)]
+        if strange.size:
+            allowed = f"0..{N_LABELS - 1} and {UNKNOWN} for unknown"
+            raise self._fail("labels", f"got label {strange.max()}, allowed: {allowed}")
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from NISFCore.errors import StudyError
 from NISFCore.geometry.frame import CanonicalFrame
 from NISFCore.geometry.planes import pixel_centres_ras
 from NISFCore.geometry.spaces import apply_affine, apply_direction
+from NISFCore.labels import UNKNOWN
 from NISFCore.model.config import HeartRegion
 from NISFCore.model.psf import SIGMA_PER_FWHM
 
@@ -98,7 +99,7 @@ class VoxelTable:
         for phase in range(int(self.n_phases.max())):
             pixel = torch.nonzero(self.n_phases > phase)[:, 0]
             value = self.first_value[pixel] + phase * self.value_stride[pixel]
-            is_heart[pixel] |= self.labels[value] > 0
+            is_heart[pixel] |= (self.labels[value] > 0) & (self.labels[value] != UNKNOWN)
         return torch.nonzero(is_heart)[:, 0]
 
     def sample(
@@ -126,13 +127,15 @@ class VoxelTable:
         phase = torch.minimum(phase, n_phases - 1)
         value = self.first_value[pixel] + phase * self.value_stride[pixel]
         row = self.first_phase[pixel] + phase
+        label = self.labels[value].long()
+        is_known = label != UNKNOWN
         return VoxelBatch(
             position_mm=self.position_mm[pixel],
             slice_index=self.slice_index[pixel],
             cycle_fraction=self.cycle_fraction[row],
             intensity=self.values[value].to(self.position_mm),
-            label=self.labels[value].long(),
-            has_label=self.has_label[row],
+            label=torch.where(is_known, label, 0),
+            has_label=self.has_label[row] & is_known,
         )
 
 
