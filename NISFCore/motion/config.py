@@ -1,0 +1,199 @@
+"""Settings of a displacement field and of the solvers that fit it."""
+
+from dataclasses import dataclass
+
+from NISFCore.errors import ConfigError
+
+SIREN, FOURIER = "siren", "fourier"
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """The residual network of a field: place in, movement between knots out.
+
+    Attributes:
+        kind: "siren" (sine layers), or "fourier" (fixed random Fourier features, GELU layers).
+        width, n_layers: of the hidden layers.
+        omega: of the first sine layer, in radians per radius of the heart; for "fourier" the
+            standard deviation of the features' frequencies.
+    """
+
+    kind: str = SIREN
+    width: int = 64
+    n_layers: int = 2
+    omega: float = 3.0
+
+    def __post_init__(self) -> None:
+        if self.kind not in (SIREN, FOURIER):
+            raise ConfigError(f"NetworkConfig.kind: got {self.kind!r}, allowed: siren, fourier")
+        if self.width < 2 or self.width % 2 or self.n_layers < 1:
+            raise ConfigError(
+                f"NetworkConfig: got width {self.width}, n_layers {self.n_layers}; the width is "
+                "even and at least 2, and there is at least 1 layer"
+            )
+        if not self.omega > 0:
+            raise ConfigError(f"NetworkConfig.omega: got {self.omega}, must be positive")
+
+
+@dataclass(frozen=True)
+class StartConfig:
+    """Gauss-Newton start on tag phase: last layer of a random-feature sine layer.
+
+    Attributes:
+        n_features, omega: of the layer; omega in radians per radius of the heart.
+        band_width: of the HARP band-pass, standard deviation over the tags' spatial frequency.
+        ridge: penalty of the coefficients, per point.
+        n_iterations: per frame.
+        extrapolation: share of the last frame's change that the next one starts with.
+        seed: of the features.
+    """
+
+    n_features: int = 96
+    omega: float = 2.0
+    band_width: float = 0.3
+    ridge: float = 3e-3
+    n_iterations: int = 3
+    extrapolation: float = 0.7
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.n_features < 1 or self.n_iterations < 0:
+            raise ConfigError("StartConfig: n_features must be >= 1, n_iterations >= 0")
+        for name in ("omega", "band_width", "ridge"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(
+                    f"StartConfig.{name}: got {getattr(self, name)}, must be positive"
+                )
+
+
+@dataclass(frozen=True)
+class FieldConfig:
+    """What a displacement field is made of.
+
+    Attributes:
+        n_dims: 2 within an imaging plane, 3 in space.
+        knots: of the temporal basis (`temporal.ramp_basis`), cycle fractions from 0.
+        is_cyclic: whether the tissue returns to ED at the end of the cycle.
+        network, n_features, omega, seed: the residual network; the random-feature layer.
+    """
+
+    n_dims: int
+    knots: tuple[float, ...]
+    is_cyclic: bool = False
+    network: NetworkConfig = NetworkConfig()
+    n_features: int = 96
+    omega: float = 2.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.n_dims not in (2, 3):
+            raise ConfigError(f"FieldConfig.n_dims: got {self.n_dims}, allowed: 2, 3")
+
+    @property
+    def n_steps(self) -> int:
+        """Intervals between knots."""
+        return len(self.knots) - 1
+
+
+@dataclass(frozen=True)
+class DescentConfig:
+    """Adam on all weights of a field.
+
+    Attributes:
+        n_steps: of Adam.
+        coefficient_rate: of what is linear: coefficients of the random features, last layer.
+        network_rate: of the network's other layers.
+        final_rate: the last step's rate over the first one's.
+        opening_share: share of the steps during which frames are opened one after another; 0
+            looks at all of them from the first step.
+        volume_weight: of `regularisers.volume_penalty`.
+        n_points: drawn at each step for the penalty.
+        seed: of the draws.
+    """
+
+    n_steps: int = 100
+    coefficient_rate: float = 1e-4
+    network_rate: float = 1e-3
+    final_rate: float = 0.05
+    opening_share: float = 0.0
+    volume_weight: float = 0.5
+    n_points: int = 512
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class RefinementConfig:
+    """Gauss-Newton on phases, images and labels, frame after frame (`refinement.track`).
+
+    Attributes:
+        n_iterations: per stage (phase, then intensity) and frame.
+        ridge: damping, over the mean of the normal matrix's diagonal.
+        extrapolation: share of the last frame's change that the next one is expected to go on.
+        inertia: of a point's squared distance in mm^2 from where it is expected.
+        phase_weight: of a point's squared phase error, in the first stage.
+        window_mm: standard deviation of the windows of local normalisation.
+        tag_huber: residuals (in units of the tags' contrast) beyond this count linearly.
+        contour_weight: of a border point's squared distance in mm^2; 0 leaves labels out.
+        contour_huber_mm: distances beyond this count linearly.
+        volume_weight: of a point's squared deviation of log det F.
+    """
+
+    n_iterations: int = 2
+    ridge: float = 1e-4
+    extrapolation: float = 0.7
+    inertia: float = 0.01
+    phase_weight: float = 0.3
+    window_mm: float = 4.0
+    tag_huber: float = 1.0
+    contour_weight: float = 0.7
+    contour_huber_mm: float = 2.0
+    volume_weight: float = 3.0
+
+    def __post_init__(self) -> None:
+        if self.n_iterations < 0 or not self.ridge > 0 or not self.window_mm > 0:
+            raise ConfigError(
+                "RefinementConfig: n_iterations must be >= 0, ridge and window_mm positive"
+            )
+
+
+@dataclass(frozen=True)
+class CineConfig:
+    """What untagged images say (`cine`).
+
+    Attributes:
+        reach_mm: how far around the wall images are compared: the wall itself has no pattern, its
+            borders do.
+        blur_pixels: standard deviation of the images' blur in the first stage.
+        intensity_weight: of a point's squared intensity difference, in units of the frame's mean.
+        intensity_huber: differences beyond this count linearly, in the same units.
+    """
+
+    reach_mm: float = 4.0
+    blur_pixels: float = 1.5
+    intensity_weight: float = 1.0
+    intensity_huber: float = 0.3
+
+    def __post_init__(self) -> None:
+        if self.reach_mm < 0 or self.blur_pixels < 0 or not self.intensity_huber > 0:
+            raise ConfigError(
+                "CineConfig: reach_mm and blur_pixels must not be negative, intensity_huber must "
+                "be positive"
+            )
+
+
+@dataclass(frozen=True)
+class MotionConfig:
+    """One estimate of motion: the field, how its start is found, and the descent after it.
+
+    Attributes:
+        descent: None ends with the Gauss-Newton solution.
+    """
+
+    network: NetworkConfig = NetworkConfig()
+    start: StartConfig = StartConfig()
+    refinement: RefinementConfig = RefinementConfig()
+    cine: CineConfig = CineConfig()
+    descent: DescentConfig | None = None
+
+
+DEFAULT = MotionConfig()

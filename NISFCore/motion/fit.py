@@ -1,0 +1,203 @@
+"""Motion within one plane: `fit_tagged_plane` and `fit_cine_plane`, a `MotionResult` out."""
+
+import time
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from torch import Tensor
+
+from NISFCore.config import to_json_object
+from NISFCore.data.study import CineSlice
+from NISFCore.geometry.spaces import Points
+from NISFCore.motion.cine import IntensityTerm, blurred_intensities, widened
+from NISFCore.motion.config import DEFAULT, MotionConfig, RefinementConfig
+from NISFCore.motion.contours import Contour, wall_contours
+from NISFCore.motion.descent import descend
+from NISFCore.motion.field import DisplacementField
+from NISFCore.motion.images import mask_points_ras
+from NISFCore.motion.plane import Plane, check_moving, plane_of
+from NISFCore.motion.quality import (
+    coverage_flags,
+    no_long_axis_flag,
+    plausibility_flags,
+    wrapping_flags,
+)
+from NISFCore.motion.refinement import (
+    ContourTerm,
+    FrameTerm,
+    PhaseTerm,
+    TagTerm,
+    VolumeTerm,
+    tissue_points,
+    track,
+)
+from NISFCore.motion.result import MotionFlag, MotionResult
+from NISFCore.motion.similarity import LocalWindows, local_windows
+from NISFCore.motion.tag_correlation import TagCorrelation
+from NISFCore.motion.tagged import TagObservation, observe, tagged_series
+from NISFCore.progress import CancelToken, ProgressReporter, SilentProgress
+
+
+class Initialisation(Protocol):
+    """Where a field's weights come from instead of the Gauss-Newton start: a prior, or chance."""
+
+    def state(self, field: DisplacementField) -> Tensor:
+        """Every weight of the field, as `DisplacementField.load_flat_state` takes them."""
+        ...
+
+
+def label_terms(
+    field: DisplacementField, contours: Sequence[Contour], points: Tensor, config: RefinementConfig
+) -> list[FrameTerm]:
+    """What labels and the tissue's volume say, whatever the images are."""
+    terms: list[FrameTerm] = [VolumeTerm(field, points, config.volume_weight)]
+    for contour in contours:
+        border = tissue_points(field, contour.points)
+        terms.append(ContourTerm(border, contour, config.contour_weight, config.contour_huber_mm))
+    return terms
+
+
+def fit_tagged_plane(
+    slices: Sequence[CineSlice],
+    config: MotionConfig = DEFAULT,
+    *,
+    base_from_apex_ras: Points | None = None,
+    initialisation: Initialisation | None = None,
+    progress: ProgressReporter | None = None,
+    cancel: CancelToken | None = None,
+) -> MotionResult:
+    """Estimate the motion within one tagged plane.
+
+    Args:
+        slices: series of the plane: two with lines across each other, or a grid. The first one
+            carries labels, at ED at least; labels of all its frames are used if it has them.
+        base_from_apex_ras: the LV axis; the plane's normal by default.
+        initialisation: of all weights, in place of the Gauss-Newton start; `config.descent` then
+            goes on from it.
+
+    Raises:
+        StudyError: without labels of the LV wall at ED, without tags, for a single frame, still
+            images, or a movie that begins after ED.
+        Cancelled: soon after a request.
+    """
+    began = time.monotonic()
+    progress, cancel = progress or SilentProgress(), cancel or CancelToken()
+    check_moving(slices)
+    plane = plane_of(slices[0], base_from_apex_ras)
+    series = [tagged_series(s, plane.mask_on(s)) for s in slices]
+    band_width = config.start.band_width
+    observations = [observe(s, plane.mask_on(s.cine), plane.placement, band_width) for s in series]
+    times, points = observations[0].times, plane.local_points()
+    field = plane.field(config, times.tolist(), is_cyclic=False)
+    windows = local_windows(points, config.refinement.window_mm, 1.0)
+    prepared = time.monotonic()
+    if initialisation is not None:
+        field.load_flat_state(initialisation.state(field))
+    else:
+        stages = _tagged_stages(field, plane, observations, windows, config.refinement)
+        tissue = tissue_points(field, points)
+        track(field, tissue, times, stages, config.refinement, progress, cancel)
+    tracked = time.monotonic()
+    if config.descent is not None:
+        terms = [(1.0, TagCorrelation(observations, points, windows))]
+        descend(field, terms, points, times, config.descent, progress, cancel)
+    flags = [
+        *coverage_flags(observations),
+        *wrapping_flags(field, observations, points),
+        *plausibility_flags(field, points, times),
+    ]
+    seconds = {
+        "prepare": prepared - began,
+        "start": tracked - prepared,
+        "descent": time.monotonic() - tracked,
+    }
+    return _result(field, plane, flags, config, seconds)
+
+
+def fit_cine_plane(
+    cine: CineSlice,
+    config: MotionConfig = DEFAULT,
+    *,
+    base_from_apex_ras: Points | None = None,
+    progress: ProgressReporter | None = None,
+    cancel: CancelToken | None = None,
+) -> MotionResult:
+    """Estimate the motion within one untagged plane, cyclic, from its images and labels.
+
+    Motion along the wall's borders is hardly seen in a cine: see `cine` and `docs/motion.md`.
+
+    Raises:
+        StudyError: without labels of the LV wall at ED, for a single frame, still images, or a
+            movie that begins after ED.
+        Cancelled: soon after a request.
+    """
+    began = time.monotonic()
+    progress, cancel = progress or SilentProgress(), cancel or CancelToken()
+    check_moving([cine])
+    plane = plane_of(cine, base_from_apex_ras)
+    field = plane.field(config, cine.cycle_fractions.tolist(), is_cyclic=True)
+    stages = _cine_stages(field, plane, config)
+    tissue = tissue_points(field, plane.local_points())
+    prepared = time.monotonic()
+    times = plane.times()
+    track(field, tissue, times, stages, config.refinement, progress, cancel)
+    flags = [no_long_axis_flag(), *plausibility_flags(field, tissue.points, times)]
+    seconds = {"prepare": prepared - began, "start": time.monotonic() - prepared}
+    return _result(field, plane, flags, config, seconds)
+
+
+def _tagged_stages(
+    field: DisplacementField,
+    plane: Plane,
+    observations: Sequence[TagObservation],
+    windows: LocalWindows,
+    config: RefinementConfig,
+) -> list[list[FrameTerm]]:
+    """Phase, then intensity, each with labels and volume."""
+    contours = wall_contours(plane.cine, plane.placement) if config.contour_weight > 0 else []
+    tissue = tissue_points(field, plane.local_points())
+    labels = label_terms(field, contours, tissue.points, config)
+    coarse: list[FrameTerm] = [PhaseTerm(tissue, o, config.phase_weight) for o in observations]
+    fine: list[FrameTerm] = [
+        TagTerm(tissue, o, windows, config.tag_huber, contours) for o in observations
+    ]
+    return [coarse + labels, fine + labels]
+
+
+def _cine_stages(
+    field: DisplacementField, plane: Plane, config: MotionConfig
+) -> list[list[FrameTerm]]:
+    """Blurred images, then sharp ones, each with labels and volume."""
+    cine, settings = plane.cine, config.cine
+    contours = wall_contours(cine, plane.placement) if config.refinement.contour_weight > 0 else []
+    labels = label_terms(field, contours, plane.local_points(), config.refinement)
+    wide = widened(plane.mask, cine.spacing_mm, settings.reach_mm)
+    near = tissue_points(field, plane.local_of(mask_points_ras(cine, wide)))
+    stages = []
+    for blur in (settings.blur_pixels, 0.0):
+        images = blurred_intensities(cine, plane.mask, plane.placement, blur)
+        term = IntensityTerm(
+            near, images, plane.times(), settings.intensity_weight, settings.intensity_huber
+        )
+        stages.append([term, *labels])
+    return stages
+
+
+def _result(
+    field: DisplacementField,
+    plane: Plane,
+    flags: Sequence[MotionFlag],
+    config: MotionConfig,
+    seconds: dict[str, float],
+) -> MotionResult:
+    return MotionResult(
+        displacement_field=field,
+        frame=plane.frame,
+        points_ras=plane.points_ras,
+        cycle_fractions=np.asarray(plane.cine.cycle_fractions),
+        has_longitudinal=False,
+        flags=tuple(flags),
+        settings=to_json_object(config),
+        seconds=seconds,
+    )

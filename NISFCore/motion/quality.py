@@ -1,0 +1,103 @@
+"""What to know before trusting an estimate of motion: flags for the user."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from NISFCore.motion.field import DisplacementField
+from NISFCore.motion.regularisers import determinant
+from NISFCore.motion.result import MotionFlag
+from NISFCore.motion.tagged import TagObservation
+
+FAST_PHASE_RAD = 0.6 * math.pi
+"""From one frame to the next; beyond pi a tag cannot be told from its neighbour."""
+MIN_SHARE = 0.02
+"""Share of the tissue's points that a flag takes."""
+MAX_STRAIN = 2.0
+"""Green-Lagrange: a length more than doubles. Healthy walls reach about 1 at the endocardium."""
+MAX_TIME_DIFFERENCE = 0.25
+"""Of the times of two series of one plane, over the time between frames."""
+
+
+def wrapping_flags(
+    field: DisplacementField, observations: Sequence[TagObservation], points: Tensor
+) -> list[MotionFlag]:
+    """Whether the tissue moves so fast against its tags that wraps are likely."""
+    times = observations[0].times
+    with torch.no_grad():
+        steps = field.displacement(points, times).diff(dim=0)
+    fastest = 0.0
+    for o in observations:
+        share = ((steps @ o.vectors.T).abs() > FAST_PHASE_RAD).any(dim=-1).float().mean(dim=1)
+        fastest = max(fastest, float(share.max()))
+    if fastest < MIN_SHARE:
+        return []
+    return [
+        MotionFlag(
+            "tag_wrapping",
+            f"{fastest:.0%} of the wall moves by more than {FAST_PHASE_RAD / (2 * math.pi):.0%} of "
+            "the tags' distance between two frames: a tag may be taken for its neighbour; more "
+            "frames per beat or wider tags are needed to be sure",
+        )
+    ]
+
+
+def plausibility_flags(field: DisplacementField, points: Tensor, times: Tensor) -> list[MotionFlag]:
+    """Whether tissue folds (det F <= 0) or is strained beyond what tissue can be."""
+    with torch.no_grad():
+        F = field.gradient(points, times)
+        E = (F.transpose(-1, -2) @ F - torch.eye(F.shape[-1])) / 2
+        folded = (determinant(F) <= 0).any(dim=0).float().mean()
+        huge = (torch.linalg.eigvalsh(E)[..., -1] > MAX_STRAIN).any(dim=0).float().mean()
+    if float(folded) == 0 and float(huge) < MIN_SHARE:
+        return []
+    return [
+        MotionFlag(
+            "implausible_field",
+            f"the tissue folds at {float(folded):.0%} and is stretched to more than twice its "
+            f"length at {float(huge):.0%} of the wall's points: strain there is wrong",
+        )
+    ]
+
+
+def coverage_flags(observations: Sequence[TagObservation]) -> list[MotionFlag]:
+    """What a single plane and its tags cannot show."""
+    flags = [no_long_axis_flag()]
+    directions = torch.cat([o.vectors for o in observations]).numpy()
+    if np.linalg.matrix_rank(directions, tol=0.2 * np.abs(directions).max()) < 2:
+        flags.append(
+            MotionFlag(
+                "one_tag_direction",
+                "the tags have one direction only: motion along the lines comes from labels and "
+                "smoothness, not from tags; give the series with lines across these, too",
+            )
+        )
+    return flags + _time_flags(observations)
+
+
+def no_long_axis_flag() -> MotionFlag:
+    """A plane does not see what crosses it."""
+    return MotionFlag(
+        "no_long_axis",
+        "one short-axis plane shows no motion along the LV axis: no longitudinal strain",
+    )
+
+
+def _time_flags(observations: Sequence[TagObservation]) -> list[MotionFlag]:
+    first = observations[0].times
+    step = float(first.diff().median())
+    worst = max(
+        float((o.times[None] - first[:, None]).abs().min(dim=1).values.max()) for o in observations
+    )
+    if worst <= MAX_TIME_DIFFERENCE * step:
+        return []
+    return [
+        MotionFlag(
+            "times_differ",
+            "the plane's series are not of the same times (up to "
+            f"{worst / step:.1f} frames apart); the nearest frames were taken together",
+        )
+    ]

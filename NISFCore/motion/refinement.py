@@ -1,0 +1,272 @@
+"""Gauss-Newton on what images and labels say of each frame: the coefficients of random features.
+
+Frame after frame is a small non-linear least-squares problem in C_j, u_j = h C_j (`gauss_newton`).
+It begins where the frames before lead to, P_j = C_{j-1} + share (C_{j-1} - C_{j-2}). A term gives
+residuals r and their Jacobians J by C_j, both weighted; a step solves
+
+    (sum J^T J + q h^T h + ridge) dC = -sum J^T r - q h^T h (C_j - P_j),
+
+where q is what inertia counts against the images: little while tags are seen, much when they have
+faded. Coarse terms (phase) come first, then fine ones (intensity): the phase has a wide range and
+is blurred, intensities are sharp and have a range of a quarter of the tags' distance.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from NISFCore.motion.config import RefinementConfig
+from NISFCore.motion.contours import Contour
+from NISFCore.motion.field import DisplacementField
+from NISFCore.motion.gauss_newton import (
+    FrameCoefficients,
+    extrapolated,
+    features_at,
+    set_coefficients,
+)
+from NISFCore.motion.images import ImageStack
+from NISFCore.motion.network import input_jet
+from NISFCore.motion.regularisers import log_determinant
+from NISFCore.motion.similarity import LocalWindows
+from NISFCore.motion.tagged import TagObservation, wrapped_sum
+from NISFCore.progress import CancelToken, ProgressEvent, ProgressReporter
+
+MIN_CONTRAST = 0.05
+"""Least share of the template's contrast that an image is taken to have in a window."""
+MIN_VARIANCE = 1e-6
+MIN_TRUST, MAX_TRUST = 0.1, 1.0
+USUAL_NOISE = 0.2
+"""Of residuals in units of the tags' contrast."""
+SD_PER_MEDIAN = 1.4826
+CLEAR_MM, MIN_CLEARNESS = 1.5, 0.05
+MIN_RIDGE = 1e-9
+
+Rows = tuple[Tensor, Tensor]
+"""Weighted residuals `(m,)` and their Jacobian `(m, (n_features + 1) * n_dims)`."""
+
+
+class FrameTerm(Protocol):
+    """What something says of one frame."""
+
+    def rows(self, moment: float, C: Tensor) -> Rows:
+        """Residuals and Jacobian at coefficients `(n_features + 1, n_dims)`."""
+        ...
+
+
+@dataclass(frozen=True)
+class TissuePoints:
+    """Points of the tissue at ED and the features there.
+
+    Attributes:
+        points: `(n, n_dims)` local mm.
+        features: `(n, n_features + 1)`.
+    """
+
+    points: Tensor
+    features: Tensor
+
+    def jacobian(self, by_u: Tensor) -> Tensor:
+        """`(n, (n_features + 1) * n_dims)` from derivatives by u `(n, n_dims)`."""
+        return (self.features[:, :, None] * by_u[:, None, :]).flatten(1)
+
+
+@torch.no_grad()
+def tissue_points(field: DisplacementField, points: Tensor) -> TissuePoints:
+    """Evaluate the field's features once, for points `(n, n_dims)` local mm."""
+    return TissuePoints(points, features_at(field, points))
+
+
+class PhaseTerm:
+    """Wrapped phase of the tags (`gauss_newton`), weighted by the band-passed image's modulus."""
+
+    def __init__(self, tissue: TissuePoints, observation: TagObservation, weight: float) -> None:
+        self._tissue, self._seen, self._weight = tissue, observation, weight
+
+    def rows(self, moment: float, C: Tensor) -> Rows:
+        u = self._tissue.features @ C
+        parts = [self._wave_rows(k, moment, u) for k in range(len(self._seen.phases))]
+        return torch.cat([r for r, _ in parts]), torch.cat([J for _, J in parts])
+
+    def _wave_rows(self, k: int, moment: float, u: Tensor) -> Rows:
+        stack, vector = self._seen.phases[k], self._seen.vectors[k]
+        frame = self._seen.frame_at(moment)
+        one = ImageStack(stack.values[frame : frame + 1], stack.pixel_from_local)
+        real, imaginary = one.sample((self._tissue.points + u)[None])[0]
+        r = wrapped_sum(real, imaginary, u @ vector)
+        modulus = torch.hypot(real, imaginary)
+        w = self._weight**0.5 * (modulus / modulus.median().clamp_min(1e-9)).clamp_max(1.0)
+        return w * r, self._tissue.jacobian(w[:, None] * vector)
+
+
+class TagTerm:
+    """Intensities at the moved points against the tags at ED, normalised in local windows.
+
+    With means m and covariances in windows that travel with the tissue, the image is taken as
+    m_I + b (T - m_T), b = cov(I, T) / var(T): what is left over, in units of the template T, is
+    due to wrong motion. This is the Gauss-Newton form of local NCC.
+    """
+
+    def __init__(
+        self,
+        tissue: TissuePoints,
+        observation: TagObservation,
+        windows: LocalWindows,
+        huber: float,
+        borders: Sequence[Contour] = (),
+    ) -> None:
+        self._tissue, self._seen, self._windows = tissue, observation, windows
+        self._huber, self._borders = huber, borders
+        T = observation.template(tissue.points)
+        self._centred = T - windows.mean(T)
+        self._template = T
+        self._variance = (windows.mean(T.square()) - windows.mean(T).square()).clamp_min(
+            MIN_VARIANCE
+        )
+
+    def rows(self, moment: float, C: Tensor) -> Rows:
+        value, gradient = sampled(self._seen.images, self._seen.frame_at(moment), self._tissue, C)
+        mean = self._windows.mean(value)
+        covariance = self._windows.mean(value * self._template) - mean * (
+            self._template - self._centred
+        )
+        variance = (self._windows.mean(value.square()) - mean.square()).clamp_min(MIN_VARIANCE)
+        contrast = covariance / self._variance
+        least = MIN_CONTRAST * (variance / self._variance).sqrt() + MIN_VARIANCE
+        contrast = torch.maximum(contrast, least)
+        r = (value - mean) / contrast - self._centred
+        ncc = covariance * (variance * self._variance).rsqrt()
+        w = ncc.clamp(MIN_TRUST, MAX_TRUST) * huber_weight(r, self._huber) * noise_weight(r)
+        w = w * self._clearness(moment, C)
+        return w * r, self._tissue.jacobian((w / contrast)[:, None] * gradient)
+
+    def _clearness(self, moment: float, C: Tensor) -> Tensor:
+        """0 on a border of the wall, 1 farther than a pixel from it: a pixel that is half blood is
+        darker or brighter than the tags, and would push the tissue into the wall."""
+        clear = torch.ones(len(self._tissue.points))
+        for border in self._borders:
+            frame = int((border.times - moment).abs().argmin())
+            distance, _ = sampled(border.distances, frame, self._tissue, C)
+            inside = distance if border.is_inner else -distance
+            clear = torch.minimum(clear, (inside / CLEAR_MM).clamp(MIN_CLEARNESS, 1.0))
+        return clear
+
+
+class ContourTerm:
+    """Points of a border of the wall at ED lie on that border in every frame."""
+
+    def __init__(
+        self, border: TissuePoints, contour: Contour, weight: float, huber_mm: float
+    ) -> None:
+        self._border, self._contour = border, contour
+        self._weight, self._huber_mm = weight, huber_mm
+
+    def rows(self, moment: float, C: Tensor) -> Rows:
+        frame = int((self._contour.times - moment).abs().argmin())
+        r, gradient = sampled(self._contour.distances, frame, self._border, C)
+        w = self._weight**0.5 * huber_weight(r, self._huber_mm)
+        return w * r, self._border.jacobian(w[:, None] * gradient)
+
+
+class VolumeTerm:
+    """log det F is the same at all points of a plane, and 0 in space."""
+
+    def __init__(self, field: DisplacementField, points: Tensor, weight: float) -> None:
+        radius = field.placement.radius_mm
+        with torch.no_grad():
+            _, by = field.features(input_jet(points / radius, True))
+        assert by is not None  # asked for
+        self._by = by / radius
+        self._root_weight = weight**0.5
+
+    def rows(self, moment: float, C: Tensor) -> Rows:
+        del moment  # the same at all times
+        F = torch.eye(C.shape[1]) + torch.stack([d @ C for d in self._by], dim=-1)
+        r = log_determinant(F)
+        # d log det F = tr(F^-1 dF), dF_ab = dC_a dh / dX_b
+        inverse = torch.linalg.pinv(F)
+        J = torch.einsum("nba,bnh->nha", inverse, self._by).flatten(1)
+        if C.shape[1] == 2:
+            r, J = r - r.mean(), J - J.mean(dim=0)
+        return self._root_weight * r, self._root_weight * J
+
+
+def sampled(
+    images: ImageStack, frame: int, tissue: TissuePoints, C: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Value `(n,)` and gradient `(n, n_dims)` by u of one frame's first channel, at points moved by
+    coefficients C."""
+    one = ImageStack(images.values[frame : frame + 1], images.pixel_from_local)
+    values = one.sample((tissue.points + tissue.features @ C)[None])[0]
+    return values[0], values[1:].T @ images.pixel_from_local[:, :-1]
+
+
+def huber_weight(r: Tensor, limit: float) -> Tensor:
+    """Square root of Huber's weight: residuals beyond the limit count linearly."""
+    return (limit / r.abs().clamp_min(limit)).sqrt()
+
+
+def noise_weight(r: Tensor) -> float:
+    """What residuals count that scatter by more than usual: faded tags are noise."""
+    sd = SD_PER_MEDIAN * float(r.abs().median())
+    return USUAL_NOISE / max(sd, USUAL_NOISE)
+
+
+@torch.no_grad()
+def track(
+    field: DisplacementField,
+    tissue: TissuePoints,
+    times: Tensor,
+    stages: Sequence[Sequence[FrameTerm]],
+    config: RefinementConfig,
+    progress: ProgressReporter,
+    cancel: CancelToken,
+) -> FrameCoefficients:
+    """Follow the tissue from frame to frame; sets the field's coefficients.
+
+    Args:
+        times: `(n_times,)` of the frames, from ED.
+        stages: the terms of each stage, coarse to fine.
+
+    Raises:
+        Cancelled: between two frames.
+    """
+    began = time.monotonic()
+    h = tissue.features
+    inertia = config.inertia * (h.T @ h)
+    C = h.new_zeros(len(times), h.shape[1], field.config.n_dims)
+    for j, moment in enumerate(times.tolist()):
+        cancel.check()
+        expected = extrapolated(C, j, config.extrapolation)
+        C[j] = expected
+        for terms in stages:
+            for _ in range(config.n_iterations):
+                C[j] -= step(C[j], expected, moment, terms, inertia, config.ridge)
+        seconds = time.monotonic() - began
+        progress.report(ProgressEvent("motion", j + 1, len(C), seconds))
+    found = FrameCoefficients(times, C)
+    set_coefficients(field, found)
+    return found
+
+
+def step(
+    C: Tensor,
+    expected: Tensor,
+    moment: float,
+    terms: Sequence[FrameTerm],
+    inertia: Tensor,
+    ridge: float,
+) -> Tensor:
+    """What Gauss-Newton takes off the coefficients `(n_features + 1, n_dims)` of one frame."""
+    n_features, n_dims = C.shape
+    A = torch.kron(inertia, torch.eye(n_dims))
+    b = (inertia @ (C - expected)).flatten()
+    for term in terms:
+        r, J = term.rows(moment, C)
+        A.addmm_(J.T, J)
+        b.addmv_(J.T, r)
+    A.diagonal().add_(ridge * float(A.diagonal().mean()) + MIN_RIDGE)
+    return torch.linalg.solve(A, b).reshape(n_features, n_dims)

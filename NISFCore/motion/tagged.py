@@ -1,0 +1,123 @@
+"""Tagged images of one plane, prepared: phases for the start, intensities for what follows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from NISFCore.data.study import CineSlice
+from NISFCore.data.tags import found_tags
+from NISFCore.errors import StudyError
+from NISFCore.motion.field import Placement
+from NISFCore.motion.harp import Mask, TagWave, demodulated, measured_waves
+from NISFCore.motion.images import REFINEMENT, ImageStack, around, image_stack
+
+
+@dataclass(frozen=True)
+class TaggedSeries:
+    """Images of one plane with one family of tag lines, or a grid of two.
+
+    Attributes:
+        cine: frames of the plane, the first one at ED.
+        waves: the tags at ED, see `tagged_series`.
+    """
+
+    cine: CineSlice
+    waves: tuple[TagWave, ...]
+
+
+@dataclass(frozen=True)
+class TagObservation:
+    """One series as tensors, around the tissue.
+
+    Attributes:
+        times: `(n_frames,)` cycle fractions.
+        phases: one per wave; channels are the real and imaginary part of `harp.demodulated`.
+        images: channels are intensity (over its mean) and its derivatives by column and row.
+        vectors: `(n_waves, n_dims)` rad/mm in local coordinates.
+        phases_rad: `(n_waves,)` at their origin.
+    """
+
+    times: Tensor
+    phases: tuple[ImageStack, ...]
+    images: ImageStack
+    vectors: Tensor
+    phases_rad: Tensor
+
+    def template(self, points: Tensor) -> Tensor:
+        """The tags at ED `(n,)` at local points `(n, n_dims)`: prod_w (1 + cos(k_w X + p_w))."""
+        return (1 + (points @ self.vectors.T + self.phases_rad).cos()).prod(dim=1)
+
+    def frame_at(self, time: float) -> int:
+        """Index of the frame nearest to a cycle fraction."""
+        return int((self.times - time).abs().argmin())
+
+
+def tagged_series(cine: CineSlice, mask: Mask) -> TaggedSeries:
+    """A series with its waves measured in the first frame.
+
+    Args:
+        cine: with `tags`, or without: then families of lines are looked for.
+        mask: `(rows, cols)` the tissue at ED.
+
+    Raises:
+        StudyError: if there are no tags.
+    """
+    families = cine.tags or found_tags(list(cine.frames), cine.ras_from_ijk)
+    if not families:
+        raise StudyError(
+            f"slice {cine.name!r} says nothing of tags, and its first frames show none; estimate "
+            "its motion as a cine's"
+        )
+    near, inside = around(cine, mask)
+    waves = measured_waves(near, inside, families)
+    return TaggedSeries(cine, waves)
+
+
+def wrapped_sum(real: Tensor, imaginary: Tensor, phase: Tensor) -> Tensor:
+    """Phase of (real + i imaginary) exp(i phase), in (-pi, pi]."""
+    c, s = phase.cos(), phase.sin()
+    return torch.atan2(imaginary * c + real * s, real * c - imaginary * s)
+
+
+def observe(
+    series: TaggedSeries, mask: Mask, placement: Placement, band_width: float
+) -> TagObservation:
+    """Prepare one series. `mask` `(rows, cols)`: the tissue at ED, on the series' own pixels."""
+    cine, _ = around(series.cine, mask)
+    vectors = np.stack([w.vector_ras for w in series.waves]) @ placement.axes.T
+    phases_rad = [float(w.phase_at(placement.centre_ras)) for w in series.waves]
+    return TagObservation(
+        times=torch.tensor(cine.cycle_fractions, dtype=torch.float32),
+        phases=tuple(_phases(cine, w, placement, band_width) for w in series.waves),
+        images=intensities(cine, placement),
+        vectors=torch.tensor(vectors, dtype=torch.float32),
+        phases_rad=torch.tensor(phases_rad, dtype=torch.float32),
+    )
+
+
+def _phases(cine: CineSlice, wave: TagWave, placement: Placement, band_width: float) -> ImageStack:
+    images = demodulated(cine.frames, cine, wave, band_width)
+    scale = float(np.abs(images).mean()) or 1.0
+    channels = np.stack([images.real, images.imag], axis=1) / scale
+    return image_stack(channels, cine.ras_from_ijk, placement)
+
+
+def intensities(cine: CineSlice, placement: Placement) -> ImageStack:
+    """Intensities over their mean, refined, and their derivatives by refined column and row."""
+    values = cine.frames[:, None] / max(float(cine.frames.mean()), 1e-12)
+    return with_derivatives(image_stack(values, cine.ras_from_ijk, placement, REFINEMENT))
+
+
+def with_derivatives(stack: ImageStack) -> ImageStack:
+    """Each channel followed by its derivatives by column and by row."""
+    down, across = torch.gradient(stack.values, dim=(2, 3))
+    values = torch.stack([stack.values, across, down], dim=2).flatten(1, 2)
+    return ImageStack(values.contiguous(), stack.pixel_from_local)
+
+
+def frame_times(series: Sequence[TaggedSeries]) -> list[float]:
+    """The first series' cycle fractions: those at which the start solves."""
+    return [float(t) for t in series[0].cine.cycle_fractions]
