@@ -155,8 +155,6 @@ class _Job:
     ) -> Guidance:
         began = time.monotonic()
         self.progress.report(ProgressEvent("evidence", 0, 1, 0.0))
-        if self.device != "cpu":  # the caller's own stays where it is
-            network = replace(network, unet=copy.deepcopy(network.unet).to(self.device))
         entries = slice_evidence(
             cropped,
             frame.canonical_from_ras,

@@ -72,7 +72,8 @@ def test_a_fit_is_written_as_it_is_returned(study: Path, tmp_path: Path) -> None
     assert set(result.figures) == {"psnr_db", *NCC_FIGURES}
     assert list(result.seconds) == ["read", "prepare", "fit"]
     ends = [(e.stage, e.step, e.total) for e in keep.events]
-    assert ends == [("read", 0, 1), ("read", 1, 1), *[("fit", k, 3) for k in (1, 2, 3)]]
+    before = [(stage, k, 1) for stage in ("read", "evidence") for k in (0, 1)]
+    assert ends == [*before, *[("fit", k, 3) for k in (1, 2, 3)]]
     assert [p.name for p in tmp_path.iterdir()] == ["new"]
 
 
