@@ -58,7 +58,9 @@ def test_the_open_volume_lacks_the_cone_over_the_hole(tmp_path: Path) -> None:
 
 def test_ras_files_are_not_turned(tmp_path: Path) -> None:
     points, triangles = ellipsoid(AXES_MM)
-    path = write_mesh(tmp_path / "x.stl", points + np.array([10.0, 20.0, 30.0]), triangles, np.eye(4))
+    path = write_mesh(
+        tmp_path / "x.stl", points + np.array([10.0, 20.0, 30.0]), triangles, np.eye(4)
+    )
     np.testing.assert_allclose(
         closed_surface(path, "ras").points_ras.mean(axis=0), [10, 20, 30], atol=0.1
     )
