@@ -9,7 +9,6 @@ b_k: cumulative ramps (`temporal`); h: fixed random sine features, whose coeffic
 Gauss-Newton start solves for; g: the residual network. All of A, B and g are free in the descent.
 """
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -133,10 +132,3 @@ class DisplacementField(nn.Module):
         n, n_dims = len(steps), self.config.n_dims
         by_step = steps.reshape(n, -1, n_dims).transpose(0, 1).reshape(-1, n * n_dims)
         return (basis.to(steps.dtype) @ by_step).reshape(len(basis), n, n_dims)
-
-
-def random_last_layer(field: DisplacementField, seed: int) -> Tensor:
-    """Weights `(width, n_out)` of a sine network's last layer as usually drawn."""
-    shape, generator = field.last.shape, torch.Generator().manual_seed(seed)
-    bound = math.sqrt(6 / shape[0]) / field.config.network.omega
-    return bound * (2 * torch.rand(shape, generator=generator) - 1) / math.sqrt(shape[1])

@@ -1,6 +1,5 @@
 """Tagged images of one plane, prepared: phases for the start, intensities for what follows."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -116,8 +115,3 @@ def with_derivatives(stack: ImageStack) -> ImageStack:
     down, across = torch.gradient(stack.values, dim=(2, 3))
     values = torch.stack([stack.values, across, down], dim=2).flatten(1, 2)
     return ImageStack(values.contiguous(), stack.pixel_from_local)
-
-
-def frame_times(series: Sequence[TaggedSeries]) -> list[float]:
-    """The first series' cycle fractions: those at which the start solves."""
-    return [float(t) for t in series[0].cine.cycle_fractions]

@@ -47,8 +47,3 @@ def knots_of_frames(cycle_fractions: list[float], is_cyclic: bool) -> tuple[floa
     later = sorted({float(t) for t in cycle_fractions if t > 0.0})
     end = [1.0] if is_cyclic and later[-1:] != [1.0] else []
     return (0.0, *later, *end)
-
-
-def n_open(knots: tuple[float, ...], last_time: float) -> int:
-    """Number of ramps that have begun before `last_time`: what open frames can say anything of."""
-    return sum(start < last_time for start in knots[:-1])
