@@ -170,10 +170,9 @@ class Refitting:
             self._done_text = _refit_text(len(labels), self.refit_seconds)
 
         values = {"labels": labels, "out": str(self._refit_folder())}
-        some = f"ED,ES,{phase}" if phases == ALL else str(phase)
         return [
             self._step("Refitting", "refit", lambda: values, refitted),
-            self._step("Showing", "render", lambda: self._render(some, True), shown),
+            self._step("Showing", "render", lambda: self._render(str(phase), True), shown),
             self.propose_step(),
             self._step("All phases", "render", lambda: self._render(phases, False), all_shown),
         ]
