@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 from NISFCore.progress import ProgressEvent
-from NISFLib.choices import PREVIEW_MM
 from NISFLib.scene.annotations import labels_of_annotation
 from NISFLib.scene.images import array_of_image
 from NISFLib.scene.nodes import Role
@@ -195,7 +194,7 @@ def test_a_refit_by_real_workers(driver: Driver, files: Files) -> None:
     driver.wait()
     assert "Refitted with 1 annotation" in driver.status, driver.status
     assert refitting._service.process_id == process
-    driver.set(spacing=2 * PREVIEW_MM)
+    driver.set(spacing=5.0)
     esv_ml = heart.figures["esv_ml"]
     ui.exportButton.click()  # of the refit
     driver.wait()
