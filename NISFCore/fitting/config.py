@@ -1,6 +1,6 @@
 """Configuration of a fit: the Gauss-Newton solver (default) or the paper's Adam recipe."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from NISFCore.errors import ConfigError
 from NISFCore.model.psf import NO_PSF, PsfConfig
@@ -87,6 +87,9 @@ class LabelTermConfig:
             raise ConfigError("LabelTermConfig: n_pixels must be >= 1, border_share from 0 to 1")
 
 
+N_REFIT_STEPS = 16
+
+
 @dataclass(frozen=True)
 class GaussNewtonConfig:
     """Levenberg-Marquardt on random voxels, fresh ones at every step.
@@ -131,6 +134,17 @@ class GaussNewtonConfig:
     def __post_init__(self) -> None:
         if not self.voxels or min(self.voxels) < 1:
             raise ConfigError(f"GaussNewtonConfig.voxels: got {self.voxels}, need steps of >= 1")
+
+    def going_on(self) -> "GaussNewtonConfig":
+        """The same from an earlier fit on: no large steps, all evidence from the beginning."""
+        return replace(
+            self,
+            voxels=(max(self.voxels),) * N_REFIT_STEPS,
+            first_damping=0.03,
+            tempered_steps=0,
+            settled_after=0,
+            memory=0.5,
+        )
 
 
 @dataclass(frozen=True)
@@ -194,13 +208,9 @@ class FitConfig:
             )
 
 
-DEFAULT = FitConfig()
-REFIT = FitConfig(
-    GaussNewtonConfig(
-        voxels=(1024,) * 16, first_damping=0.03, tempered_steps=0, settled_after=0, memory=0.5
-    )
-)
-"""From an earlier fit on: no large steps, all evidence from the beginning."""
+DEFAULT_SOLVER = GaussNewtonConfig()
+DEFAULT = FitConfig(DEFAULT_SOLVER)
+REFIT = FitConfig(DEFAULT_SOLVER.going_on())
 
 PAPER = FitConfig(gauss_newton=None, adam=AdamConfig())
 TUNED_ADAM = FitConfig(

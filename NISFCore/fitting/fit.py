@@ -17,7 +17,7 @@ from NISFCore.errors import StudyError
 from NISFCore.evidence.inference import slice_evidence
 from NISFCore.evidence.network import SliceNetwork
 from NISFCore.fitting.adam import solve_adam
-from NISFCore.fitting.config import DEFAULT, REFIT, AdamConfig, FitConfig
+from NISFCore.fitting.config import DEFAULT, N_REFIT_STEPS, REFIT, AdamConfig, FitConfig
 from NISFCore.fitting.evidence_file import in_steps
 from NISFCore.fitting.gauss_newton import solve_gauss_newton
 from NISFCore.fitting.preparation import seen_in, with_evidence
@@ -40,6 +40,7 @@ from NISFCore.model.forward_model import predict
 from NISFCore.model.prior import Prior
 from NISFCore.model.psf import PsfConfig
 from NISFCore.progress import CancelToken, ProgressEvent, ProgressReporter, SilentProgress
+from NISFCore.views import View
 
 N_PSNR_VOXELS = 16_384
 
@@ -100,7 +101,7 @@ def refit_study(
     """
     began = time.monotonic()
     job = _Job(config, guidance, resolve_device(device), progress, cancel, None)
-    job.evidence = result.evidence
+    job.evidence, job.fits_first = result.evidence, False
     on_device = job.on_device(result.prior)
     with frozen(on_device):
         start, frame = estimate_of(result), result.frame
@@ -124,6 +125,7 @@ class _Job:
         self.config, self.guidance, self.device, self.network = config, guidance, device, network
         self.progress, self.cancel = progress or SilentProgress(), cancel or CancelToken()
         self.evidence: Guidance | None = None
+        self.fits_first = guidance is not None
 
     def on_device(self, prior: Prior) -> Prior:
         """The prior with a decoder on the device; the caller's own stays where it is."""
@@ -169,15 +171,21 @@ class _Job:
     def recorder(self) -> Recorder:
         settings = self.config.gauss_newton
         n = len(settings.voxels) if settings is not None else _adam(self.config).n_steps
+        if self.fits_first:
+            n += N_REFIT_STEPS
         return Recorder("fit", n, self.progress, self.cancel)
 
     def solve(
         self, problem: FitProblem, recorder: Recorder, start: Estimate | None
     ) -> tuple[Estimate, Posterior | None]:
         settings, seed = self.config.gauss_newton, self.config.seed
-        if settings is not None:
-            return solve_gauss_newton(problem, settings, seed, recorder, start)
-        return solve_adam(problem, _adam(self.config), seed, recorder), None
+        if settings is None:
+            return solve_adam(problem, _adam(self.config), seed, recorder), None
+        if self.fits_first:  # a few labelled frames, heard from the beginning, would lead astray
+            alone = replace(problem, guidance=None)
+            start, _ = solve_gauss_newton(alone, settings, seed, recorder, start)
+            settings = settings.going_on()
+        return solve_gauss_newton(problem, settings, seed, recorder, start)
 
     def settings(self) -> dict[str, Any]:
         """What `result.json` says of it."""
@@ -235,7 +243,7 @@ def _hint(study: CineStudy, guidance: Guidance | None, anatomy: AnatomyHint | No
         StudyError: if that is needed and missing: likelihood chooses the wrong one of hearts that
             are mirrored or upside down, so nothing is chosen.
     """
-    hint = combined_hint(hint_from_labels(study, guidance), anatomy or NO_HINT)
+    hint = combined_hint(_labels_hint(study, guidance), anatomy or NO_HINT)
     if not study.has_patient_orientation and not hint.says_orientation:
         raise StudyError(
             "the files do not say how the patient lay, so it is unknown where the RV and the base "
@@ -245,13 +253,25 @@ def _hint(study: CineStudy, guidance: Guidance | None, anatomy: AnatomyHint | No
     return hint
 
 
+def _labels_hint(study: CineStudy, guidance: Guidance | None) -> AnatomyHint:
+    """What labels say, unless planes say it better: the middle of a few labelled slices is not that
+    of the heart."""
+    if study.has_patient_orientation and study.of_view(View.LA_4CH) and len(_axes(study)) > 1:
+        return NO_HINT
+    return hint_from_labels(study, guidance)
+
+
+def _axes(study: CineStudy) -> set[View]:
+    return {s.view for s in study.slices} - {View.SA}
+
+
 def _frame(study: CineStudy, prior: Prior, job: _Job, hint: AnatomyHint) -> CanonicalFrame:
     """The frame from the planes; where they leave it uncertain, the best of several."""
     frame = canonical_frame_of(study, hint)
     config = job.config
     if config.gauss_newton is None:
         return frame
-    labels = hint_from_labels(study, job.guidance)
+    labels = _labels_hint(study, job.guidance)
     starts = candidate_starts(study, frame, labels.rv_centroid_ras is not None)
 
     def problem_of(frame: CanonicalFrame) -> FitProblem:
