@@ -80,7 +80,7 @@ class LabelTermConfig:
     border_share: float = 0.7
     border_mm: float = 5.0
     frame_worth: float = 300.0
-    huber: float = 1.5
+    huber: float = 3.0
 
     def __post_init__(self) -> None:
         if self.n_pixels < 1 or not 0 <= self.border_share <= 1:
@@ -128,7 +128,7 @@ class GaussNewtonConfig:
     motion_prior: MotionPrior = MotionPrior()
     crossing: CrossingConfig = CrossingConfig()
     guidance: LabelTermConfig = LabelTermConfig()
-    evidence: LabelTermConfig = LabelTermConfig(frame_worth=60.0)
+    evidence: LabelTermConfig = LabelTermConfig(frame_worth=60.0, huber=1.5)
     evidence_phases: int = 4
 
     def __post_init__(self) -> None:
