@@ -157,9 +157,9 @@ class AdamTuning:
         huber, effective_voxels, motion_prior: as in `GaussNewtonConfig`.
     """
 
-    latent_rate: float = 0.1
-    global_rate: float = 0.1
-    slice_rate: float = 0.1
+    latent_rate: float = 0.2
+    global_rate: float = 0.2
+    slice_rate: float = 0.2
     scale_rate: float = 0.1
     final_rate: float = 0.05
     huber: float = 1.5
@@ -215,6 +215,6 @@ REFIT = FitConfig(DEFAULT_SOLVER.going_on())
 PAPER = FitConfig(gauss_newton=None, adam=AdamConfig())
 TUNED_ADAM = FitConfig(
     gauss_newton=None,
-    adam=AdamConfig(n_steps=150, n_voxels=2048, psf=PsfConfig(), tuning=AdamTuning()),
+    adam=AdamConfig(n_steps=150, n_voxels=512, psf=PsfConfig(), tuning=AdamTuning()),
 )
 CONFIGS = {"default": DEFAULT, "paper": PAPER, "tuned-adam": TUNED_ADAM}
