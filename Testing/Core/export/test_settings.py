@@ -66,7 +66,7 @@ def test_spacing(spacing_mm: float) -> None:
 
 def test_formats() -> None:
     assert parse_formats("all") == STANDARD_FORMATS
-    assert set(parse_formats("all, confidence")) == set(ALL_FORMATS)
+    assert set(parse_formats("all, confidence, motion")) == set(ALL_FORMATS)
     assert parse_formats("nifti, STL,nifti") == (ExportFormat.NIFTI, ExportFormat.STL)
     for text in ("", "dicom", "nifti,dcm"):
         with pytest.raises(ConfigError, match="allowed: all, nifti"):
