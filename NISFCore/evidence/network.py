@@ -12,18 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional
 
 from NISFCore._version import __version__
-from NISFCore.config import from_json_object, to_json_object
+from NISFCore.config import to_json_object
 from NISFCore.errors import ConfigError, PriorError
 from NISFCore.evidence.generator import N_CHANNELS
 from NISFCore.evidence.window import WindowGrid
 from NISFCore.files import write_bytes_atomically
 from NISFCore.labels import N_LABELS, Label
+from NISFCore.model.weights_file import check_finite, parsed_header, read_weights
 
 FORMAT_VERSION = 1
 HEADER_KEY = "nisf_slice_network"
@@ -187,39 +187,20 @@ def load_slice_network(path: Path | None = None) -> SliceNetwork:
     path = BUNDLED_NETWORK if path is None else path
     if not path.is_file():
         raise PriorError(f"no slice network at {path}; give one made by `nisf train-slices`")
-    try:
-        with safe_open(path, framework="pt") as file:
-            header = (file.metadata() or {}).get(HEADER_KEY)
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise PriorError(
-            f"{path.name} is not a readable slice network (safetensors): {error}"
-        ) from error
-    if header is None:
-        raise PriorError(f"{path.name} is a safetensors file, but not a NISF slice network")
+    header, tensors = read_weights(path, HEADER_KEY, "slice network")
     return _network(path.name, _info(path.name, header), tensors)
 
 
 def _info(name: str, header: str) -> NetworkInfo:
-    try:
-        values = json.loads(header)
-        version = values.get("format_version")
-        if version != FORMAT_VERSION:
-            raise PriorError(
-                f"{name} has slice network format {version}, this software reads "
-                f"{FORMAT_VERSION}; train it again with `nisf train-slices`"
-            )
-        info = from_json_object(NetworkInfo, values)
-    except (ConfigError, ValueError, AttributeError, TypeError) as error:
-        raise PriorError(f"{name}: its header is not that of a slice network: {error}") from error
+    remedy = "train it again with `nisf train-slices`"
+    info = parsed_header(name, header, NetworkInfo, FORMAT_VERSION, "slice network", remedy)
     if info.labels != LABEL_NAMES:
         raise PriorError(f"{name} has labels {info.labels}, this software uses {LABEL_NAMES}")
     return info
 
 
 def _network(name: str, info: NetworkInfo, tensors: dict[str, Tensor]) -> SliceNetwork:
-    if not all(torch.isfinite(t).all() for t in tensors.values()):
-        raise PriorError(f"{name} contains NaN or infinite weights; train it again")
+    check_finite(name, tensors)
     unet = SliceUNet(info.network)
     try:
         unet.load_state_dict({key: tensor.float() for key, tensor in tensors.items()})

@@ -101,7 +101,7 @@ def refit_study(
     """
     began = time.monotonic()
     job = _Job(config, guidance, resolve_device(device), progress, cancel, None)
-    job.evidence, job.fits_first = result.evidence, False
+    job.evidence = result.evidence
     on_device = job.on_device(result.prior)
     with frozen(on_device):
         start, frame = estimate_of(result), result.frame
@@ -125,7 +125,6 @@ class _Job:
         self.config, self.guidance, self.device, self.network = config, guidance, device, network
         self.progress, self.cancel = progress or SilentProgress(), cancel or CancelToken()
         self.evidence: Guidance | None = None
-        self.fits_first = guidance is not None
 
     def on_device(self, prior: Prior) -> Prior:
         """The prior with a decoder on the device; the caller's own stays where it is."""
@@ -168,10 +167,15 @@ class _Job:
         self.progress.report(ProgressEvent("evidence", 1, 1, time.monotonic() - began))
         return in_steps(entries)
 
-    def recorder(self) -> Recorder:
+    def begins_alone(self, start: Estimate | None) -> bool:
+        """Whether labels wait for a first fit without them: a few labelled frames, heard from the
+        beginning, would lead astray."""
+        return self.guidance is not None and start is None
+
+    def recorder(self, start: Estimate | None) -> Recorder:
         settings = self.config.gauss_newton
         n = len(settings.voxels) if settings is not None else _adam(self.config).n_steps
-        if self.fits_first:
+        if self.begins_alone(start):
             n += N_REFIT_STEPS
         return Recorder("fit", n, self.progress, self.cancel)
 
@@ -181,9 +185,9 @@ class _Job:
         settings, seed = self.config.gauss_newton, self.config.seed
         if settings is None:
             return solve_adam(problem, _adam(self.config), seed, recorder), None
-        if self.fits_first:  # a few labelled frames, heard from the beginning, would lead astray
+        if self.begins_alone(start):
             alone = replace(problem, guidance=None)
-            start, _ = solve_gauss_newton(alone, settings, seed, recorder, start)
+            start, _ = solve_gauss_newton(alone, settings, seed, recorder)
             settings = settings.going_on()
         return solve_gauss_newton(problem, settings, seed, recorder, start)
 
@@ -209,7 +213,7 @@ def _fitted(
 ) -> FitResult:
     study, problem = job.seen(study, on_device, frame)
     problem = job.with_evidence(problem, study, frame)
-    table, recorder = problem.table, job.recorder()
+    table, recorder = problem.table, job.recorder(start)
     job.cancel.check()
     prepared = time.monotonic()
     estimate, posterior = job.solve(problem, recorder, start)

@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from NISFCore._version import __version__
-from NISFCore.config import from_json_object, to_json_object
+from NISFCore.config import to_json_object
 from NISFCore.errors import ConfigError, PriorError
 from NISFCore.files import write_bytes_atomically
 from NISFCore.labels import Label
 from NISFCore.model.config import DecoderConfig
 from NISFCore.model.decoder import Decoder
+from NISFCore.model.weights_file import check_finite, parsed_header, read_weights
 
 FORMAT_VERSION = 1
 HEADER_KEY = "nisf_prior"
@@ -110,37 +110,20 @@ def load_prior(path: Path | None = None) -> Prior:
     path = BUNDLED_PRIOR if path is None else path
     if not path.is_file():
         raise PriorError(f"no prior file at {path}; give one made by `nisf train`")
-    try:
-        with safe_open(path, framework="pt") as file:
-            header = (file.metadata() or {}).get(HEADER_KEY)
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise PriorError(f"{path.name} is not a readable prior (safetensors): {error}") from error
-    if header is None:
-        raise PriorError(f"{path.name} is a safetensors file, but not a NISF prior")
+    header, tensors = read_weights(path, HEADER_KEY, "prior")
     return _prior(path.name, _info(path.name, header), tensors)
 
 
 def _info(name: str, header: str) -> PriorInfo:
-    try:
-        values = json.loads(header)
-        version = values.get("format_version")
-        if version != FORMAT_VERSION:
-            raise PriorError(
-                f"{name} has prior format {version}, this software reads {FORMAT_VERSION}; "
-                "train it again with `nisf train` or use the matching software"
-            )
-        info = from_json_object(PriorInfo, values)
-    except (ConfigError, ValueError, AttributeError, TypeError) as error:
-        raise PriorError(f"{name}: its header is not that of a NISF prior: {error}") from error
+    remedy = "train it again with `nisf train` or use the matching software"
+    info = parsed_header(name, header, PriorInfo, FORMAT_VERSION, "prior", remedy)
     if info.labels != LABEL_NAMES:
         raise PriorError(f"{name} has labels {info.labels}, this software uses {LABEL_NAMES}")
     return info
 
 
 def _prior(name: str, info: PriorInfo, tensors: dict[str, Tensor]) -> Prior:
-    if not all(torch.isfinite(t).all() for t in tensors.values()):
-        raise PriorError(f"{name} contains NaN or infinite weights; train it again")
+    check_finite(name, tensors)
     decoder = Decoder(info.decoder)
     weights = {k.removeprefix("decoder."): v for k, v in tensors.items() if k[:8] == "decoder."}
     try:
