@@ -26,6 +26,12 @@ MODULES = {
     "Tables": "vtkSlicerTablesLogic",
     "Plots": "vtkSlicerPlotsLogic",
 }
+VIEW_NODES = (
+    "vtkMRMLSliceNode",
+    "vtkMRMLSliceCompositeNode",
+    "vtkMRMLViewNode",
+    "vtkMRMLCameraNode",
+)
 NO_SLICER = "slicer-core has no wheel for this Python or platform: the scene cannot be tested here"
 
 _alive: dict[str, Any] = {}
@@ -66,16 +72,14 @@ def extension_on_path() -> None:
 
 
 def clear_scene() -> None:
-    """Empty the scene as File > Close Scene does: singletons stay, but slice views look along an
-    axis again. One that an earlier test turned would be saved as "Reformat", which is no preset
-    and makes MRML complain when it reads it."""
+    """Empty the scene as File > Close Scene does, and take its views out as well: they are
+    singletons, which stay in a closed scene, and the next test would find and use them."""
     scene = headless_slicer().mrmlScene
     scene.Clear(0)
-    views = scene.GetNodesByClass("vtkMRMLSliceNode")
-    for index in range(views.GetNumberOfItems()):
-        view = views.GetItemAsObject(index)
-        if view.HasSliceOrientationPreset("Axial"):
-            view.SetOrientation("Axial")
+    for class_name in VIEW_NODES:
+        nodes = scene.GetNodesByClass(class_name)
+        for index in range(nodes.GetNumberOfItems()):
+            scene.RemoveNode(nodes.GetItemAsObject(index))
 
 
 @contextmanager

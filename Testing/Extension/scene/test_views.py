@@ -18,19 +18,16 @@ from Testing.Harness.views import OffscreenSliceView, OffscreenThreeDView
 
 
 @pytest.fixture
-def view_nodes(scene: Any) -> Iterator[Any]:
+def view_nodes(scene: Any) -> Any:
     """A scene with the nodes of Slicer's slice views and camera, without any rendering."""
-    made = [scene.AddNewNodeByClass("vtkMRMLCameraNode")]
+    scene.AddNewNodeByClass("vtkMRMLCameraNode")
     for name in ("Red", "Green", "Yellow"):
         node = scene.AddNewNodeByClass("vtkMRMLSliceNode", name)
         node.SetLayoutName(name)
         node.SetDimensions(400, 300, 1)
         composite = scene.AddNewNodeByClass("vtkMRMLSliceCompositeNode", name)
         composite.SetLayoutName(name)
-        made += [node, composite]
-    yield scene
-    for node in made:  # they are singletons, which a cleared scene keeps
-        scene.RemoveNode(node)
+    return scene
 
 
 def ras_from_view(heart: HeartScene, view: str) -> np.ndarray:
