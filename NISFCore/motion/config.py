@@ -107,6 +107,8 @@ class DescentConfig:
         opening_share: share of the steps during which frames are opened one after another; 0
             looks at all of them from the first step.
         volume_weight: of `regularisers.volume_penalty`.
+        contour_weight, contour_huber_mm: of `border_distance.BorderDistance`; weight 0 leaves
+            labels out.
         n_points: drawn at each step for the penalty.
         seed: of the draws.
     """
@@ -117,6 +119,8 @@ class DescentConfig:
     final_rate: float = 0.05
     opening_share: float = 0.0
     volume_weight: float = 0.5
+    contour_weight: float = 0.1
+    contour_huber_mm: float = 2.0
     n_points: int = 512
     seed: int = 0
 

@@ -11,8 +11,8 @@ from NISFCore.config import to_json_object
 from NISFCore.data.study import CineSlice
 from NISFCore.geometry.spaces import Points
 from NISFCore.motion.cine import IntensityTerm, blurred_intensities, widened
-from NISFCore.motion.config import DEFAULT, MotionConfig, RefinementConfig
-from NISFCore.motion.contours import Contour, wall_contours
+from NISFCore.motion.config import DEFAULT, DescentConfig, MotionConfig
+from NISFCore.motion.contours import wall_contours
 from NISFCore.motion.descent import descend
 from NISFCore.motion.field import DisplacementField
 from NISFCore.motion.images import mask_points_ras
@@ -23,39 +23,22 @@ from NISFCore.motion.quality import (
     plausibility_flags,
     wrapping_flags,
 )
-from NISFCore.motion.refinement import (
-    ContourTerm,
-    FrameTerm,
-    PhaseTerm,
-    TagTerm,
-    VolumeTerm,
-    tissue_points,
-    track,
-)
+from NISFCore.motion.refinement import FrameTerm, tissue_points, track
 from NISFCore.motion.result import MotionFlag, MotionResult
-from NISFCore.motion.similarity import LocalWindows, local_windows
-from NISFCore.motion.tag_correlation import TagCorrelation
-from NISFCore.motion.tagged import TagObservation, observe, tagged_series
+from NISFCore.motion.tagged_plane import TaggedPlane, label_terms, tagged_plane
 from NISFCore.progress import CancelToken, ProgressReporter, SilentProgress
 
 
 class Initialisation(Protocol):
     """Where a field's weights come from instead of the Gauss-Newton start: a prior, or chance."""
 
-    def state(self, field: DisplacementField) -> Tensor:
-        """Every weight of the field, as `DisplacementField.load_flat_state` takes them."""
+    def state(self, field: DisplacementField, seen: TaggedPlane) -> Tensor:
+        """Every weight of the field, as `DisplacementField.load_flat_state` takes them.
+
+        Args:
+            seen: what a prior may look at to choose among its motions.
+        """
         ...
-
-
-def label_terms(
-    field: DisplacementField, contours: Sequence[Contour], points: Tensor, config: RefinementConfig
-) -> list[FrameTerm]:
-    """What labels and the tissue's volume say, whatever the images are."""
-    terms: list[FrameTerm] = [VolumeTerm(field, points, config.volume_weight)]
-    for contour in contours:
-        border = tissue_points(field, contour.points)
-        terms.append(ContourTerm(border, contour, config.contour_weight, config.contour_huber_mm))
-    return terms
 
 
 def fit_tagged_plane(
@@ -73,8 +56,8 @@ def fit_tagged_plane(
         slices: series of the plane: two with lines across each other, or a grid. The first one
             carries labels, at ED at least; labels of all its frames are used if it has them.
         base_from_apex_ras: the LV axis; the plane's normal by default.
-        initialisation: of all weights, in place of the Gauss-Newton start; `config.descent` then
-            goes on from it.
+        initialisation: of all weights, in place of the Gauss-Newton start; the descent
+            (`config.descent`, or its defaults) then goes on from it with all of them free.
 
     Raises:
         StudyError: without labels of the LV wall at ED, without tags, for a single frame, still
@@ -83,28 +66,22 @@ def fit_tagged_plane(
     """
     began = time.monotonic()
     progress, cancel = progress or SilentProgress(), cancel or CancelToken()
-    check_moving(slices)
-    plane = plane_of(slices[0], base_from_apex_ras)
-    series = [tagged_series(s, plane.mask_on(s)) for s in slices]
-    band_width = config.start.band_width
-    observations = [observe(s, plane.mask_on(s.cine), plane.placement, band_width) for s in series]
-    times, points = observations[0].times, plane.local_points()
-    field = plane.field(config, times.tolist(), is_cyclic=False)
-    windows = local_windows(points, config.refinement.window_mm, 1.0)
+    seen = tagged_plane(slices, config, base_from_apex_ras)
+    field, points, times = seen.field(config), seen.points, seen.times
     prepared = time.monotonic()
+    descent = config.descent
     if initialisation is not None:
-        field.load_flat_state(initialisation.state(field))
+        field.load_flat_state(initialisation.state(field, seen))
+        descent = descent or DescentConfig()
     else:
-        stages = _tagged_stages(field, plane, observations, windows, config.refinement)
-        tissue = tissue_points(field, points)
+        stages, tissue = seen.stages(field, config.refinement), tissue_points(field, points)
         track(field, tissue, times, stages, config.refinement, progress, cancel)
     tracked = time.monotonic()
-    if config.descent is not None:
-        terms = [(1.0, TagCorrelation(observations, points, windows))]
-        descend(field, terms, points, times, config.descent, progress, cancel)
+    if descent is not None:
+        descend(field, seen.data_terms(descent), points, times, descent, progress, cancel)
     flags = [
-        *coverage_flags(observations),
-        *wrapping_flags(field, observations, points),
+        *coverage_flags(seen.observations),
+        *wrapping_flags(field, seen.observations, points),
         *plausibility_flags(field, points, times),
     ]
     seconds = {
@@ -112,7 +89,7 @@ def fit_tagged_plane(
         "start": tracked - prepared,
         "descent": time.monotonic() - tracked,
     }
-    return _result(field, plane, flags, config, seconds)
+    return _result(field, seen.plane, flags, config, seconds)
 
 
 def fit_cine_plane(
@@ -145,24 +122,6 @@ def fit_cine_plane(
     flags = [no_long_axis_flag(), *plausibility_flags(field, tissue.points, times)]
     seconds = {"prepare": prepared - began, "start": time.monotonic() - prepared}
     return _result(field, plane, flags, config, seconds)
-
-
-def _tagged_stages(
-    field: DisplacementField,
-    plane: Plane,
-    observations: Sequence[TagObservation],
-    windows: LocalWindows,
-    config: RefinementConfig,
-) -> list[list[FrameTerm]]:
-    """Phase, then intensity, each with labels and volume."""
-    contours = wall_contours(plane.cine, plane.placement) if config.contour_weight > 0 else []
-    tissue = tissue_points(field, plane.local_points())
-    labels = label_terms(field, contours, tissue.points, config)
-    coarse: list[FrameTerm] = [PhaseTerm(tissue, o, config.phase_weight) for o in observations]
-    fine: list[FrameTerm] = [
-        TagTerm(tissue, o, windows, config.tag_huber, contours) for o in observations
-    ]
-    return [coarse + labels, fine + labels]
 
 
 def _cine_stages(

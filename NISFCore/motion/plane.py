@@ -99,7 +99,11 @@ def plane_of(cine: CineSlice, base_from_apex_ras: Points | None) -> Plane:
     first = frame.rv_from_lv_ras - (frame.rv_from_lv_ras @ normal) * normal
     first = first / np.linalg.norm(first)
     radius = float(np.sqrt(((points - frame.centre_ras) ** 2).sum(axis=1).mean()))
-    axes = np.stack([first, np.cross(normal, first)])
+    # towards the anterior wall whichever side of the plane its normal points to: hearts that are
+    # seen from either side have the same twist
+    axes = np.stack([first, np.cross(frame.base_from_apex_ras, first)])
+    axes[1] -= (axes[1] @ normal) * normal
+    axes[1] /= np.linalg.norm(axes[1])
     return Plane(cine, mask, frame, Placement(frame.centre_ras, axes, radius), points)
 
 

@@ -23,6 +23,7 @@ from NISFCore.motion.gauss_newton import start_from_phase
 from NISFCore.motion.plane import plane_of
 from NISFCore.motion.result import MotionResult
 from NISFCore.motion.tagged import observe, tagged_series
+from NISFCore.motion.tagged_plane import TaggedPlane
 from NISFCore.progress import CancelToken
 from Testing.Core.motion.movies import Ring, RingMotion, rms_error_mm
 
@@ -97,7 +98,8 @@ def test_a_cine_gives_the_motion_of_its_borders() -> None:
 
 def test_the_descent_goes_on_from_any_weights() -> None:
     class Still:
-        def state(self, field: DisplacementField) -> torch.Tensor:
+        def state(self, field: DisplacementField, seen: TaggedPlane) -> torch.Tensor:
+            assert len(seen.observations) == 2
             return field.flat_state()
 
     descent = DescentConfig(n_steps=40, coefficient_rate=5e-4, opening_share=0.5)

@@ -1,0 +1,109 @@
+"""Everything that a fit within one tagged plane looks at, prepared once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from NISFCore.data.study import CineSlice
+from NISFCore.geometry.spaces import Points
+from NISFCore.motion.border_distance import BorderDistance
+from NISFCore.motion.config import DescentConfig, MotionConfig, RefinementConfig
+from NISFCore.motion.contours import Contour, wall_contours
+from NISFCore.motion.descent import DataTerm
+from NISFCore.motion.field import DisplacementField
+from NISFCore.motion.plane import Plane, check_moving, plane_of
+from NISFCore.motion.refinement import (
+    ContourTerm,
+    FrameTerm,
+    PhaseTerm,
+    TagTerm,
+    VolumeTerm,
+    tissue_points,
+)
+from NISFCore.motion.similarity import LocalWindows, local_windows
+from NISFCore.motion.tag_correlation import TagCorrelation
+from NISFCore.motion.tagged import TagObservation, observe, tagged_series
+
+
+@dataclass(frozen=True)
+class TaggedPlane:
+    """One plane's images and labels as tensors.
+
+    Attributes:
+        plane: the plane and the tissue in it.
+        observations: of each series.
+        contours: of the wall; empty unless every frame is labelled.
+        points: `(n, 2)` local mm, the tissue at ED.
+        times: `(n_frames,)` cycle fractions of the first series.
+        windows: of local normalisation, about each point.
+    """
+
+    plane: Plane
+    observations: tuple[TagObservation, ...]
+    contours: tuple[Contour, ...]
+    points: Tensor
+    times: Tensor
+    windows: LocalWindows
+
+    def field(self, config: MotionConfig) -> DisplacementField:
+        """A still field for this plane."""
+        return self.plane.field(config, self.times.tolist(), is_cyclic=False)
+
+    def stages(self, field: DisplacementField, config: RefinementConfig) -> list[list[FrameTerm]]:
+        """Of `refinement.track`: phase, then intensity, each with labels and volume."""
+        tissue = tissue_points(field, self.points)
+        labels = label_terms(field, self.contours, self.points, config)
+        coarse: list[FrameTerm] = [
+            PhaseTerm(tissue, o, config.phase_weight) for o in self.observations
+        ]
+        fine: list[FrameTerm] = [
+            TagTerm(tissue, o, self.windows, config.tag_huber, self.contours)
+            for o in self.observations
+        ]
+        return [coarse + labels, fine + labels]
+
+    def data_terms(self, config: DescentConfig) -> list[tuple[float, DataTerm]]:
+        """Of `descent.descend`: local NCC, and borders where labels tell."""
+        terms: list[tuple[float, DataTerm]] = [
+            (1.0, TagCorrelation(self.observations, self.points, self.windows))
+        ]
+        if self.contours and config.contour_weight > 0:
+            borders = BorderDistance(self.contours, config.contour_huber_mm)
+            terms.append((config.contour_weight, borders))
+        return terms
+
+
+def tagged_plane(
+    slices: Sequence[CineSlice],
+    config: MotionConfig,
+    base_from_apex_ras: Points | None = None,
+) -> TaggedPlane:
+    """Prepare the series of one plane, see `fit.fit_tagged_plane`.
+
+    Raises:
+        StudyError: without labels of the LV wall at ED, without tags, for a single frame, still
+            images, or a movie that begins after ED.
+    """
+    check_moving(slices)
+    plane = plane_of(slices[0], base_from_apex_ras)
+    series = [tagged_series(s, plane.mask_on(s)) for s in slices]
+    observations = tuple(
+        observe(s, plane.mask_on(s.cine), plane.placement, config.start.band_width) for s in series
+    )
+    has_labels = config.refinement.contour_weight > 0
+    contours = wall_contours(plane.cine, plane.placement) if has_labels else []
+    points = plane.local_points()
+    windows = local_windows(points, config.refinement.window_mm, 1.0)
+    return TaggedPlane(plane, observations, tuple(contours), points, observations[0].times, windows)
+
+
+def label_terms(
+    field: DisplacementField, contours: Sequence[Contour], points: Tensor, config: RefinementConfig
+) -> list[FrameTerm]:
+    """What labels and the tissue's volume say, whatever the images are."""
+    terms: list[FrameTerm] = [VolumeTerm(field, points, config.volume_weight)]
+    for contour in contours:
+        border = tissue_points(field, contour.points)
+        terms.append(ContourTerm(border, contour, config.contour_weight, config.contour_huber_mm))
+    return terms
