@@ -126,7 +126,8 @@ class DisplacementField(nn.Module):
                 f"state of a displacement field: got shape {tuple(state.shape)}, expected {n} "
                 "finite weights; it was made for a field of another configuration"
             )
-        vector_to_parameters(state.to(self.knots.dtype), self.parameters())
+        # the parameters become views of the vector: a descent must not change the caller's
+        vector_to_parameters(state.to(self.knots.dtype).clone(), self.parameters())
 
     def _over_time(self, steps: Tensor, basis: Tensor) -> Tensor:
         n, n_dims = len(steps), self.config.n_dims

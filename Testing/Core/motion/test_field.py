@@ -92,3 +92,13 @@ def test_wrong_settings_are_refused() -> None:
         Placement(np.zeros(3), np.ones((2, 3)), 20.0)
     with pytest.raises(ConfigError, match="kind"):
         NetworkConfig(kind="relu")
+
+
+def test_a_state_that_was_given_is_not_changed_by_the_field() -> None:
+    field = small_field()
+    state = field.flat_state()
+    before = state.clone()
+    field.load_flat_state(state)
+    with torch.no_grad():
+        field.last.add_(1.0)
+    assert torch.equal(state, before)

@@ -8,6 +8,7 @@ import torch
 
 from NISFCore.data.study import CineSlice
 from NISFCore.errors import Cancelled, StudyError
+from NISFCore.motion.border_distance import BorderDistance
 from NISFCore.motion.cardiac_frame import CIRCUMFERENTIAL, LONGITUDINAL, RADIAL
 from NISFCore.motion.config import (
     DEFAULT,
@@ -17,14 +18,15 @@ from NISFCore.motion.config import (
     RefinementConfig,
     StartConfig,
 )
+from NISFCore.motion.descent import descend
 from NISFCore.motion.field import DisplacementField
 from NISFCore.motion.fit import fit_cine_plane, fit_tagged_plane
 from NISFCore.motion.gauss_newton import start_from_phase
 from NISFCore.motion.plane import plane_of
 from NISFCore.motion.result import MotionResult
 from NISFCore.motion.tagged import observe, tagged_series
-from NISFCore.motion.tagged_plane import TaggedPlane
-from NISFCore.progress import CancelToken
+from NISFCore.motion.tagged_plane import TaggedPlane, tagged_plane
+from NISFCore.progress import CancelToken, SilentProgress
 from Testing.Core.motion.movies import Ring, RingMotion, rms_error_mm
 
 RING = Ring(noise=0.05)
@@ -187,3 +189,34 @@ def test_a_cancel_is_heard() -> None:
     cancel.cancel()
     with pytest.raises(Cancelled):
         fit_tagged_plane(two_series(RING), SMALL, cancel=cancel)
+
+
+def test_planes_seen_from_either_side_have_the_same_axes() -> None:
+    cine = RING.cine()
+    assert cine.labels is not None
+    # rows from bottom to top: the same pixels, the normal turned around
+    flip = np.diag([1.0, -1.0, 1.0, 1.0])
+    flip[1, 3] = cine.shape[0] - 1
+    other = replace(
+        cine,
+        frames=cine.frames[:, ::-1].copy(),
+        ras_from_ijk=cine.ras_from_ijk @ flip,
+        labels=replace(cine.labels, values=cine.labels.values[:, ::-1].copy()),
+    )
+    assert cine.normal_ras @ other.normal_ras == pytest.approx(-1.0)
+    ours, theirs = (plane_of(c, None).placement for c in (cine, other))
+    np.testing.assert_allclose(theirs.axes, ours.axes, atol=1e-9)
+    np.testing.assert_allclose(theirs.centre_ras, ours.centre_ras, atol=1e-6)
+
+
+def test_labels_alone_lead_a_descent_across_the_wall() -> None:
+    ring = Ring(RingMotion(shrinking=0.1, turn_rad=0.0), n_phases=6)
+    seen = tagged_plane(two_series(ring), SMALL)
+    field = seen.field(SMALL)
+    term = BorderDistance(seen.contours, 2.0)
+    still = term.cost(field, 1.0).item()
+    config = DescentConfig(n_steps=60, coefficient_rate=1e-3, contour_weight=1.0)
+    terms = [(1.0, term)]
+    descend(field, terms, seen.points, seen.times, config, SilentProgress(), CancelToken())
+    assert still > 1.0 and term.cost(field, 1.0).item() < 0.05 * still
+    assert BorderDistance((), 2.0).cost(field, 1.0).item() == 0.0
