@@ -141,7 +141,7 @@ def slice_picture(
         _show_frame(axes, cine, phase, crop)
         time = float(cine.cycle_fractions[phase])
         _draw_outlines(axes, label_outlines(fitted.field, A, crop, time, cancel))
-    return _encode(figure, "jpeg", dpi=130)
+    return encode(figure, "jpeg", dpi=130)
 
 
 def profile_picture(
@@ -163,7 +163,7 @@ def profile_picture(
     names = [slices[i].name for i in (after.crossing.a, after.crossing.b)]
     _show_profile(axes[1], before, names, "before", BEFORE_COLOUR)
     _show_profile(axes[2], after, names, "after", AFTER_COLOUR)
-    return _encode(figure, "png", dpi=130)
+    return encode(figure, "png", dpi=130)
 
 
 def curve_picture(curve: VolumeCurve) -> Picture:
@@ -192,7 +192,7 @@ def curve_picture(curve: VolumeCurve) -> Picture:
         axes.legend(
             frameon=False, fontsize=8, ncols=3, loc="upper center", bbox_to_anchor=(0.5, 1.15)
         )
-        return _encode(figure, "svg")
+        return encode(figure, "svg")
 
 
 def convergence_picture(history: Sequence[HistoryStep]) -> Picture:
@@ -210,7 +210,7 @@ def convergence_picture(history: Sequence[HistoryStep]) -> Picture:
                 )
         axes.set(xlabel="step of the fit", ylabel="PSNR (dB)", xlim=(0.5, len(history) + 0.5))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        return _encode(figure, "svg")
+        return encode(figure, "svg")
 
 
 def surface_pictures(
@@ -319,7 +319,8 @@ def _unit_contrast(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.clip((values - low) / max(high - low, 1e-6), 0, 1)
 
 
-def _encode(figure: Figure, kind: str, dpi: int = 100) -> Picture:
+def encode(figure: Figure, kind: str, dpi: int = 100) -> Picture:
+    """A figure as "png", "jpeg" or, whatever else `kind` is, "svg"."""
     FigureCanvasAgg(figure)
     stream = io.BytesIO()
     if kind == "jpeg":
@@ -336,4 +337,4 @@ def _png(pixels: npt.NDArray[np.uint8]) -> Picture:
     height, width, _ = pixels.shape
     figure = Figure(figsize=(width / 100, height / 100), dpi=100)
     figure.figimage(pixels)
-    return _encode(figure, "png")
+    return encode(figure, "png")

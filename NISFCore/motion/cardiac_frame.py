@@ -20,6 +20,26 @@ from NISFCore.labels import Label
 
 RADIAL, CIRCUMFERENTIAL, LONGITUDINAL = range(3)
 N_SEGMENTS = 17
+SEGMENT_NAMES = (
+    "basal anterior",
+    "basal anteroseptal",
+    "basal inferoseptal",
+    "basal inferior",
+    "basal inferolateral",
+    "basal anterolateral",
+    "mid anterior",
+    "mid anteroseptal",
+    "mid inferoseptal",
+    "mid inferior",
+    "mid inferolateral",
+    "mid anterolateral",
+    "apical anterior",
+    "apical septal",
+    "apical inferior",
+    "apical lateral",
+    "apex",
+)
+"""Of AHA segments 1 to 17."""
 _SIXTHS = np.array([2, 1, 6, 5, 4, 3], dtype=np.uint8)
 _QUARTERS = np.array([14, 13, 16, 15], dtype=np.uint8)
 

@@ -74,7 +74,8 @@ class FieldConfig:
         n_dims: 2 within an imaging plane, 3 in space.
         knots: of the temporal basis (`temporal.ramp_basis`), cycle fractions from 0.
         is_cyclic: whether the tissue returns to ED at the end of the cycle.
-        network, n_features, omega, seed: the residual network; the random-feature layer.
+        network, n_features, omega, seed, lowest_omega: the residual network; the random-feature
+            layer (`network.RandomFeatures`).
     """
 
     n_dims: int
@@ -84,6 +85,7 @@ class FieldConfig:
     n_features: int = 96
     omega: float = 2.0
     seed: int = 0
+    lowest_omega: float | None = None
 
     def __post_init__(self) -> None:
         if self.n_dims not in (2, 3):
@@ -186,6 +188,53 @@ class CineConfig:
 
 
 @dataclass(frozen=True)
+class SpaceConfig:
+    """What differs where several planes are solved together, in space.
+
+    Attributes:
+        n_features, omega, lowest_omega: of the field's random features, as `FieldConfig`.
+        ridge: of a coefficient's squared distance in mm^2 from what is expected.
+        smoothness, axial_smoothness: of the mean squared gradient, by place in radii of the heart,
+            of what the tissue's movement in mm differs by from what is expected, across and along
+            the LV's axis.
+        n_points: of one plane's wall, at which its images are looked at; all pixels if fewer.
+        n_volume_points: of the wall, where its volume is kept.
+        n_iterations, inertia, phase_weight, tag_weight, volume_weight, contour_weight,
+            contour_huber_mm: as `RefinementConfig`; the weight of the tags' intensities is that of
+            a point's squared residual.
+        heart_weight, heart_huber_mm: of a border point's distance, where the borders are those of a
+            heart that was fitted.
+        intensity_weight: as `CineConfig`.
+        image_reach_mm: standard deviation of how far tissue may leave a plane until an untagged
+            image there says nothing of it.
+    """
+
+    n_features: int = 200
+    omega: float = 1.5
+    lowest_omega: float = 0.05
+    ridge: float = 0.03
+    smoothness: float = 3.0
+    axial_smoothness: float = 100.0
+    n_points: int = 600
+    n_volume_points: int = 1200
+    n_iterations: int = 2
+    inertia: float = 0.0
+    phase_weight: float = 1.0
+    tag_weight: float = 3.0
+    volume_weight: float = 3.0
+    contour_weight: float = 0.4
+    contour_huber_mm: float = 2.0
+    heart_weight: float = 0.5
+    heart_huber_mm: float = 1.0
+    intensity_weight: float = 1.0
+    image_reach_mm: float = 3.0
+
+    def __post_init__(self) -> None:
+        if self.n_features < 1 or self.n_points < 1 or self.n_volume_points < 1:
+            raise ConfigError("SpaceConfig: numbers of features and points must be positive")
+
+
+@dataclass(frozen=True)
 class MotionConfig:
     """One estimate of motion: the field, how its start is found, and the descent after it.
 
@@ -197,6 +246,7 @@ class MotionConfig:
     start: StartConfig = StartConfig()
     refinement: RefinementConfig = RefinementConfig()
     cine: CineConfig = CineConfig()
+    space: SpaceConfig = SpaceConfig()
     descent: DescentConfig | None = None
 
 

@@ -74,7 +74,9 @@ class DisplacementField(nn.Module):
         self.config, self.placement = config, placement
         n, n_out = config.n_dims, config.n_steps * config.n_dims
         generator = torch.Generator().manual_seed(config.seed)
-        self.features = RandomFeatures(n, config.n_features, config.omega, config.seed)
+        self.features = RandomFeatures(
+            n, config.n_features, config.omega, config.seed, config.lowest_omega
+        )
         self.coefficients = nn.Parameter(torch.zeros(config.n_features + 1, n_out))
         self.hidden = HiddenLayers(n, config.network, generator)
         self.last = nn.Parameter(torch.zeros(config.network.width, n_out))

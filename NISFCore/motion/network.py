@@ -50,13 +50,26 @@ def gelu(jet: Jet) -> Jet:
 
 
 class RandomFeatures(nn.Module):
-    """sin(x W + b) with fixed random W, b, and a constant: `(n, n_features + 1)`."""
+    """sin(x W + b) with fixed random W, b, and a constant: `(n, n_features + 1)`.
 
-    def __init__(self, n_dims: int, n_features: int, omega: float, seed: int) -> None:
+    `lowest_omega`: frequencies spread evenly in their logarithm from there to `omega`, each feature
+    its own; None gives all of them `omega`. Low ones carry over where nothing is seen.
+    """
+
+    def __init__(
+        self,
+        n_dims: int,
+        n_features: int,
+        omega: float,
+        seed: int,
+        lowest_omega: float | None = None,
+    ) -> None:
         super().__init__()
         generator = torch.Generator().manual_seed(seed)
         W = torch.randn(n_dims, n_features, generator=generator)
-        self.register_buffer("weight", omega * W)
+        lowest = omega if lowest_omega is None else lowest_omega
+        scales = lowest * (omega / lowest) ** torch.linspace(0, 1, n_features)
+        self.register_buffer("weight", scales * W)
         self.register_buffer("bias", 2 * math.pi * torch.rand(n_features, generator=generator))
         self.weight: Tensor
         self.bias: Tensor

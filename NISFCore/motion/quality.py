@@ -75,7 +75,7 @@ def coverage_flags(observations: Sequence[TagObservation]) -> list[MotionFlag]:
                 "smoothness, not from tags; give the series with lines across these, too",
             )
         )
-    return flags + _time_flags(observations)
+    return flags + times_flags(observations)
 
 
 def no_long_axis_flag() -> MotionFlag:
@@ -86,7 +86,8 @@ def no_long_axis_flag() -> MotionFlag:
     )
 
 
-def _time_flags(observations: Sequence[TagObservation]) -> list[MotionFlag]:
+def times_flags(observations: Sequence[TagObservation]) -> list[MotionFlag]:
+    """Whether series that are taken together show different times."""
     first = observations[0].times
     step = float(first.diff().median())
     worst = max(
@@ -97,7 +98,7 @@ def _time_flags(observations: Sequence[TagObservation]) -> list[MotionFlag]:
     return [
         MotionFlag(
             "times_differ",
-            "the plane's series are not of the same times (up to "
+            "the series are not of the same times (up to "
             f"{worst / step:.1f} frames apart); the nearest frames were taken together",
         )
     ]

@@ -30,7 +30,7 @@ from NISFCore.motion.gauss_newton import (
 )
 from NISFCore.motion.images import ImageStack
 from NISFCore.motion.network import input_jet
-from NISFCore.motion.regularisers import log_determinant
+from NISFCore.motion.regularisers import inverse, log_determinant
 from NISFCore.motion.similarity import LocalWindows
 from NISFCore.motion.tagged import TagObservation, wrapped_sum
 from NISFCore.progress import CancelToken, ProgressEvent, ProgressReporter
@@ -187,8 +187,8 @@ class VolumeTerm:
         F = torch.eye(C.shape[1]) + torch.stack([d @ C for d in self._by], dim=-1)
         r = log_determinant(F)
         # d log det F = tr(F^-1 dF), dF_ab = dC_a dh / dX_b
-        inverse = torch.linalg.pinv(F)
-        J = torch.einsum("nba,bnh->nha", inverse, self._by).flatten(1)
+        inverted = inverse(F) if C.shape[1] == 3 else torch.linalg.pinv(F)
+        J = torch.einsum("nba,bnh->nha", inverted, self._by).flatten(1)
         if C.shape[1] == 2:
             r, J = r - r.mean(), J - J.mean(dim=0)
         return self._root_weight * r, self._root_weight * J
@@ -224,10 +224,13 @@ def track(
     config: RefinementConfig,
     progress: ProgressReporter,
     cancel: CancelToken,
+    stiffness: Tensor | None = None,
 ) -> FrameCoefficients:
     """Follow the tissue from frame to frame; sets the field's coefficients.
 
     Args:
+        stiffness: `(n_dims, n_features + 1, n_features + 1)`, beside inertia: holds each
+            component's coefficients to what is expected.
         times: `(n_times,)` of the frames, from ED.
         stages: the terms of each stage, coarse to fine.
 
@@ -236,7 +239,9 @@ def track(
     """
     began = time.monotonic()
     h = tissue.features
-    inertia = config.inertia * (h.T @ h)
+    inertia = config.inertia * (h.T @ h).repeat(field.config.n_dims, 1, 1)
+    if stiffness is not None:
+        inertia = inertia + stiffness
     C = h.new_zeros(len(times), h.shape[1], field.config.n_dims)
     for j, moment in enumerate(times.tolist()):
         cancel.check()
@@ -260,10 +265,16 @@ def step(
     inertia: Tensor,
     ridge: float,
 ) -> Tensor:
-    """What Gauss-Newton takes off the coefficients `(n_features + 1, n_dims)` of one frame."""
+    """What Gauss-Newton takes off the coefficients `(n_features + 1, n_dims)` of one frame.
+
+    `inertia` `(n_dims, n_features + 1, n_features + 1)` holds them to what is expected.
+    """
     n_features, n_dims = C.shape
-    A = torch.kron(inertia, torch.eye(n_dims))
-    b = (inertia @ (C - expected)).flatten()
+    A = C.new_zeros(n_features, n_dims, n_features, n_dims)
+    for k in range(n_dims):
+        A[:, k, :, k] = inertia[k]
+    A = A.reshape(n_features * n_dims, n_features * n_dims)
+    b = torch.einsum("kij,jk->ik", inertia, C - expected).flatten()
     for term in terms:
         r, J = term.rows(moment, C)
         A.addmm_(J.T, J)

@@ -27,6 +27,16 @@ def determinant(F: Tensor) -> Tensor:
     return (F[..., 0, :] * torch.linalg.cross(F[..., 1, :], F[..., 2, :])).sum(-1)
 
 
+def inverse(F: Tensor) -> Tensor:
+    """F^-1 of `(..., 3, 3)`, written out; of a folded F that of its cofactors over
+    `MIN_DETERMINANT`."""
+    a, b, c = F.unbind(dim=-2)
+    cofactors = torch.stack(
+        [torch.linalg.cross(b, c), torch.linalg.cross(c, a), torch.linalg.cross(a, b)], dim=-1
+    )
+    return cofactors / determinant(F).clamp_min(MIN_DETERMINANT)[..., None, None]
+
+
 def volume_penalty(F: Tensor) -> Tensor:
     """Mean of (log det F)^2 in space; of its variance over points in a plane. F `(n_times, n, d,
     d)`."""

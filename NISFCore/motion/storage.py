@@ -1,7 +1,7 @@
 """Writing and reading a motion folder.
 
 ```
-MOTION/motion.json          schema version, configuration, LV frame, flags, settings, seconds
+MOTION/motion.json          schema version, configuration, LV frame, flags, settings, seconds, units
        motion.safetensors   weights, placement, the wall's points
 ```
 """
@@ -29,6 +29,14 @@ SCHEMA_VERSION = 1
 MOTION_FILE = "motion.json"
 TENSOR_FILE = "motion.safetensors"
 
+UNITS = {
+    "space": "RAS mm",
+    "displacement": "mm since ED",
+    "strain": "Green-Lagrange, percent in tables and models",
+    "torsion": "degrees",
+    "time": "cycle fraction, and ms",
+}
+
 Tensors = dict[str, np.ndarray]
 
 
@@ -44,6 +52,8 @@ class _StoredMotion:
     flags: tuple[MotionFlag, ...] = ()
     settings: dict[str, Any] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    lv_frame: dict[str, list[float]] = field(default_factory=dict)
+    units: dict[str, str] = field(default_factory=dict)
 
 
 def save_motion(result: MotionResult, folder: Path, overwrite: bool = False) -> None:
@@ -54,10 +64,19 @@ def save_motion(result: MotionResult, folder: Path, overwrite: bool = False) -> 
             cannot be written.
     """
     with new_folder(folder, overwrite, MOTION_FILE) as temporary:
-        write_bytes_atomically(temporary / TENSOR_FILE, save(_tensors(result)))
-        content = {"schema_version": SCHEMA_VERSION, **to_json_object(_stored(result))}
-        text = json.dumps(content, indent=2, allow_nan=False)
-        write_text_atomically(temporary / MOTION_FILE, text + "\n")
+        write_motion(result, temporary)
+
+
+def write_motion(result: MotionResult, folder: Path) -> None:
+    """Write both files into a folder that is being made.
+
+    Raises:
+        OutputError: if they cannot be written.
+    """
+    write_bytes_atomically(folder / TENSOR_FILE, save(_tensors(result)))
+    content = {"schema_version": SCHEMA_VERSION, **to_json_object(_stored(result))}
+    text = json.dumps(content, indent=2, allow_nan=False)
+    write_text_atomically(folder / MOTION_FILE, text + "\n")
 
 
 def load_motion(folder: Path) -> MotionResult:
@@ -95,6 +114,12 @@ def _stored(result: MotionResult) -> _StoredMotion:
         flags=result.flags,
         settings=result.settings,
         seconds=result.seconds,
+        lv_frame={
+            "centre_ras_mm": result.frame.centre_ras.tolist(),
+            "base_from_apex_ras": result.frame.base_from_apex_ras.tolist(),
+            "rv_from_lv_ras": result.frame.rv_from_lv_ras.tolist(),
+        },
+        units=UNITS,
     )
 
 
