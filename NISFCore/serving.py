@@ -180,6 +180,8 @@ class Server:
         # without surfaces the grid itself is the lattice that the heart is sampled on
         settings = ExportSettings(wanted.spacing_mm, wanted.phases, formats, wanted.spacing_mm)
         curve = self._curve(progress, cancel) if wanted.quick else None
+        if not wanted.quick:
+            self._result = workflows.for_export(self._result, settings, progress, cancel)
         out = Path(wanted.out)
         export_result(self._result, out, settings, progress=progress, cancel=cancel, curve=curve)
         if curve is not None:

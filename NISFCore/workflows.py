@@ -20,12 +20,13 @@ from NISFCore.data.study import CineStudy
 from NISFCore.errors import ConfigError
 from NISFCore.evidence.network import load_slice_network
 from NISFCore.export.scanned_slices import SLICES_FILE, write_scanned_slices
-from NISFCore.export.settings import ExportSettings
+from NISFCore.export.settings import INTENSITY_FORMATS, ExportSettings
 from NISFCore.export.writer import export_result
 from NISFCore.files import check_new_folder, new_folder, write_text_atomically
 from NISFCore.fitting import config as fit_configs
 from NISFCore.fitting.config import FitConfig
 from NISFCore.fitting.fit import fit_study, refit_study
+from NISFCore.fitting.intensity_detail import with_intensity_detail
 from NISFCore.fitting.result import FitResult
 from NISFCore.fitting.storage import RESULT_FILE, load_result, save_result
 from NISFCore.model.prior import Prior, load_prior
@@ -234,11 +235,23 @@ def export_folder(
     cancel: CancelToken | None = None,
 ) -> dict[str, Any]:
     """Export a result folder; with a truth, the report holds the comparison with it."""
-    result = load_result(result_folder)
+    result = for_export(load_result(result_folder), settings, progress, cancel)
     evaluation = None
     if truth is not None:
         evaluation = evaluate(result, PhantomTruth.load(truth), progress=progress, cancel=cancel)
     return export_result(result, out, settings, evaluation, progress=progress, cancel=cancel)
+
+
+def for_export(
+    result: FitResult,
+    settings: ExportSettings,
+    progress: ProgressReporter | None = None,
+    cancel: CancelToken | None = None,
+) -> FitResult:
+    """The result with the study's own intensities, where the export shows intensities."""
+    if result.detail is not None or not settings.wants(*INTENSITY_FORMATS):
+        return result
+    return with_intensity_detail(result, progress=progress, cancel=cancel)
 
 
 def evaluate_folder(
@@ -250,7 +263,8 @@ def evaluate_folder(
 ) -> Evaluation:
     """All figures of a result folder, against a simulated study's truth where one is given."""
     known = None if truth is None else PhantomTruth.load(truth)
-    return evaluate(load_result(result_folder), known, progress=progress, cancel=cancel)
+    result = with_intensity_detail(load_result(result_folder), progress=progress, cancel=cancel)
+    return evaluate(result, known, progress=progress, cancel=cancel)
 
 
 def run_demo(
@@ -280,10 +294,11 @@ def run_demo(
         result = fit_input(
             source, result_folder, prior=prior, device=device, progress=progress, cancel=cancel
         )
-        truth = PhantomTruth.load(subject / TRUTH_FOLDER)
+        exported = ExportSettings(spacing_mm=DEMO_SPACING_MM)
+        result = for_export(result, exported, progress, cancel)
         evaluation = evaluate(
             result,
-            truth,
+            PhantomTruth.load(subject / TRUTH_FOLDER),
             spacing_mm=DEMO_EVALUATION_MM,
             n_phases=DEMO_EVALUATION_PHASES,
             progress=progress,
@@ -293,7 +308,7 @@ def run_demo(
         export_result(
             result,
             folder / "export",
-            ExportSettings(spacing_mm=DEMO_SPACING_MM),
+            exported,
             evaluation,
             progress=progress,
             cancel=cancel,

@@ -27,6 +27,7 @@ from NISFCore.analysis.lattice import (
     inside_heart,
     winner_and_margin,
 )
+from NISFCore.geometry.field import DetailedField
 from NISFCore.geometry.grids import Grid
 from NISFCore.geometry.spaces import Points, apply_affine, invert_affine
 from NISFCore.labels import Label
@@ -158,6 +159,8 @@ class GridRenderer:
         if self._tolerance.intensity is not None:
             self._fill_intensity(index, volume[0], intensity)
         self._fill_labels(index, volume[1:], labels, intensity)
+        if self._tolerance.intensity is not None and self._cycle.detailed is not None:
+            self._add_own_detail(self._cycle.detailed, index, intensity)
         return RenderedPhase(float(self._cycle.cycle_fractions[index]), intensity, labels)
 
     # -- intensity --------------------------------------------------------------------------
@@ -219,6 +222,17 @@ class GridRenderer:
     def _interpolated(self, volume: Array, slab: slice) -> Array:
         along_k, along_j, along_i = self._matrices
         return interpolated(volume, (along_k[slab], along_j, along_i))
+
+    def _add_own_detail(self, heart: DetailedField, index: int, intensity: Array) -> None:
+        """What the heart itself calls its detail is added to every voxel."""
+        t = float(self._cycle.cycle_fractions[index])
+        for slab in self._slabs:
+            self._cancel.check()
+            inside = self._inside[slab]
+            ijk = np.argwhere(inside)[:, ::-1] + [0, 0, slab.start]
+            values = heart.detail(apply_affine(self._grid.ras_from_ijk, ijk), t)
+            if values is not None:
+                intensity[slab][inside] += values
 
     # -- labels -----------------------------------------------------------------------------
 

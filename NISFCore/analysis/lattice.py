@@ -19,7 +19,13 @@ from scipy import ndimage
 
 from NISFCore.analysis.interpolation import lagrange_weights
 from NISFCore.analysis.steps import Steps
-from NISFCore.geometry.field import ContinuedField, FieldSamples, HeartBox, HeartField
+from NISFCore.geometry.field import (
+    ContinuedField,
+    DetailedField,
+    FieldSamples,
+    HeartBox,
+    HeartField,
+)
 from NISFCore.geometry.grids import Grid
 from NISFCore.geometry.spaces import Points, apply_affine, invert_affine
 from NISFCore.labels import N_LABELS
@@ -74,7 +80,8 @@ class SampledCycle:
     """A heart on a lattice at some times of the cycle.
 
     Attributes:
-        field: the heart.
+        field: the heart, without the detail of its intensities.
+        detailed: the same with it, or None if there is none.
         grid: the lattice.
         cycle_fractions: `(n_times,)`, ascending.
         point_of: `(n_k, n_j, n_i)` int32, the sample of each lattice point; those far outside the
@@ -84,6 +91,7 @@ class SampledCycle:
     """
 
     field: HeartField
+    detailed: DetailedField | None
     grid: Grid
     cycle_fractions: npt.NDArray[np.float64]
     point_of: npt.NDArray[np.int32]
@@ -178,6 +186,8 @@ def sample_cycle(
     Raises:
         Cancelled: if the job was asked to stop.
     """
+    detailed = field if isinstance(field, DetailedField) else None
+    field = field if detailed is None else detailed.without_detail
     lattice = lattice_for(field.box, grid)
     points, point_of = _lattice_points(field, lattice)
     values = np.empty((len(cycle_fractions), len(points), N_CHANNELS), dtype=np.float16)
@@ -195,7 +205,7 @@ def sample_cycle(
             t = float(cycle_fractions[index])
             values[index, wanted] = evaluate_continued(field, points[wanted], t, steps.cancel)
         known[level] = True
-    return SampledCycle(field, lattice, cycle_fractions, point_of, values, n_evaluated)
+    return SampledCycle(field, detailed, lattice, cycle_fractions, point_of, values, n_evaluated)
 
 
 def _lattice_points(field: HeartField, lattice: Grid) -> tuple[Points, npt.NDArray[np.int32]]:

@@ -175,8 +175,8 @@ FIGURES = (
     Figure(
         "psnr_gap_db",
         "Noise ceiling (PSNR of the scanner's noise-free images) minus PSNR of the reconstruction "
-        "through the slice profile, against the same noisy images, within the heart (true labels "
-        "and 5 mm around them); mean over subjects.",
+        "with its intensity detail, through the slice profile, against noisy images that were not "
+        "fitted, within the heart (true labels and 5 mm around them); mean over subjects.",
         lambda parts: mean(part["noise"]["gap_heart_db"] for part in parts.accuracy),
         2,
     ),

@@ -8,7 +8,7 @@ from scipy.ndimage import distance_transform_edt
 
 from NISFCore.analysis.fitted import corrected_ras_from_ijk
 from NISFCore.analysis.rendering import RenderedPlane, render_plane
-from NISFCore.data.study import CineSlice, CineStudy, SliceLabels
+from NISFCore.data.study import CineSlice, CineStudy, SliceLabels, kept_phases
 from NISFCore.fitting.result import FitResult
 from NISFCore.geometry.planes import normal_ras
 from NISFCore.geometry.spaces import apply_affine, invert_affine
@@ -33,12 +33,6 @@ def _thinned(cine: CineSlice, n_phases: int) -> CineSlice:
         labels = SliceLabels(labels.values[kept], labels.annotated[kept])
     times = cine.trigger_times_ms[kept]
     return replace(cine, frames=cine.frames[kept], trigger_times_ms=times, labels=labels)
-
-
-def kept_phases(n_all: int, n_kept: int) -> npt.NDArray[np.intp]:
-    """Indices of at most `n_kept` of `n_all` phases, equally spread over the cycle."""
-    n = min(n_all, n_kept)
-    return (np.arange(n) * n_all) // n
 
 
 def noise_free_frames(simulated: SimulatedStudy, cine: CineSlice) -> Frames:

@@ -21,6 +21,7 @@ from NISFCore.data.study import CineSlice
 from NISFCore.evidence.network import SliceNetwork
 from NISFCore.fitting.config import DEFAULT, FitConfig
 from NISFCore.fitting.fit import fit_study
+from NISFCore.fitting.intensity_detail import with_intensity_detail
 from NISFCore.fitting.result import FitResult
 from NISFCore.geometry.rigid import invert_rigid
 from NISFCore.model.prior import Prior
@@ -61,6 +62,7 @@ def held_out(
             device="cpu",
             cancel=cancel,
         )
+        result = with_intensity_detail(result, cancel=cancel)
         unseen = [s for s in with_fewer_phases(study, N_PHASES).slices if s.view not in views]
         rows = [_predicted(result, cine, simulated.truth, cancel) for cine in unseen]
         figures[name] = {"slices": [row for row, _ in rows]}

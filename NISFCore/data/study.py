@@ -278,3 +278,9 @@ class CineStudy:
         if not kept:
             raise StudyError("every slice is left out; include at least one")
         return replace(self, slices=kept, excluded=(*self.excluded, *dropped))
+
+
+def kept_phases(n_all: int, n_kept: int) -> npt.NDArray[np.intp]:
+    """Indices of at most `n_kept` of `n_all` phases, equally spread over the cycle."""
+    n = min(n_all, n_kept)
+    return (np.arange(n) * n_all) // n

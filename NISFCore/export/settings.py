@@ -53,6 +53,13 @@ VOLUME_FORMATS = (
     ExportFormat.SEGMENTATION,
     ExportFormat.CONFIDENCE,
 )
+INTENSITY_FORMATS = (
+    ExportFormat.NIFTI,
+    ExportFormat.NRRD,
+    ExportFormat.SEQUENCE,
+    ExportFormat.REPORT,
+)
+"""What shows the heart's intensities."""
 SURFACE_FORMATS = (ExportFormat.VTP, ExportFormat.STL)
 
 

@@ -194,6 +194,38 @@ class AdamConfig:
 
 
 @dataclass(frozen=True)
+class DetailConfig:
+    """The intensities that a fitted study has beyond its heart (see `intensity_detail`).
+
+    Attributes:
+        n_harmonics, n_phases: of the beat, and the phases that they are found from.
+        spacing_mm: of the grid's nodes, across and along the heart's long axis.
+        smoothness: weights of squared differences between neighbours along x, y, z, 1 being that
+            of a pixel.
+        shrinkage: weight of squared values.
+        order_penalty: harmonic k counts 1 + order_penalty k^2 times as rough.
+        n_iterations: of conjugate gradients.
+        heart_margin_mm: around the heart, within which every pixel is used.
+        stride_elsewhere: of the other pixels, every how many along rows and columns is used.
+    """
+
+    n_harmonics: int = 5
+    n_phases: int = 15
+    spacing_mm: tuple[float, float, float] = (2.0, 2.0, 4.0)
+    smoothness: tuple[float, float, float] = (0.02, 0.02, 0.05)
+    shrinkage: float = 0.003
+    order_penalty: float = 0.03
+    n_iterations: int = 15
+    heart_margin_mm: float = 6.0
+    stride_elsewhere: int = 2
+
+    def __post_init__(self) -> None:
+        counts = (self.n_phases, self.n_iterations, self.stride_elsewhere, self.n_harmonics + 1)
+        if min(counts) < 1 or min(self.spacing_mm) <= 0:
+            raise ConfigError("DetailConfig: counts must be at least 1, spacings positive")
+
+
+@dataclass(frozen=True)
 class FitConfig:
     """One fit: exactly one solver, and the seed of its voxel draws."""
 

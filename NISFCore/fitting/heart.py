@@ -1,5 +1,6 @@
 """`FittedHeart`: a latent and a pose, evaluated anywhere in scanner space (a `HeartField`)."""
 
+import copy
 from functools import lru_cache
 
 import numpy as np
@@ -11,6 +12,7 @@ from NISFCore.geometry.spaces import Affine, Points, apply_affine, invert_affine
 from NISFCore.labels import N_LABELS, Label
 from NISFCore.model.decoder import Decoder
 from NISFCore.model.folded import FoldedDecoder
+from NISFCore.model.intensity_detail import IntensityDetail
 from NISFCore.model.voxels import inside_region
 
 N_TIMES_KEPT = 4
@@ -29,6 +31,7 @@ class FittedHeart:
         latent: npt.NDArray[np.float32],
         canonical_from_ras: Affine,
         tissue_offset: npt.NDArray[np.floating],
+        detail: IntensityDetail | None = None,
     ) -> None:
         self._region = decoder.config.region
         self._at = lru_cache(maxsize=N_TIMES_KEPT)(
@@ -36,6 +39,7 @@ class FittedHeart:
         )
         self._canonical_from_ras = canonical_from_ras
         self._tissue_offset = np.asarray(tissue_offset, dtype=np.float32)
+        self._detail = detail
 
     @property
     def box(self) -> HeartBox:
@@ -43,6 +47,22 @@ class FittedHeart:
         centre, semi_axes = np.array(self._region.centre_mm), np.array(self._region.semi_axes_mm)
         ras_from_canonical = invert_affine(self._canonical_from_ras)
         return HeartBox(ras_from_canonical, centre - semi_axes, centre + semi_axes)
+
+    @property
+    def without_detail(self) -> "FittedHeart":
+        """The same heart with the decoder's own intensities; it shares what is kept."""
+        if self._detail is None:
+            return self
+        smooth = copy.copy(self)
+        smooth._detail = None
+        return smooth
+
+    def detail(self, points_ras: Points, cycle_fraction: float) -> npt.NDArray[np.float32] | None:
+        """What the intensities at points `(..., 3)` are more than the decoder's, `(...)`; None if
+        they are the decoder's."""
+        if self._detail is None:
+            return None
+        return self._detail.at(apply_affine(self._canonical_from_ras, points_ras), cycle_fraction)
 
     def contains(self, points_ras: Points) -> npt.NDArray[np.bool_]:
         """True for the points `(..., 3)` inside the modelled region, `(...)`."""
@@ -73,4 +93,7 @@ class FittedHeart:
         with torch.inference_mode():
             probabilities = torch.softmax(logits, dim=1)
         labels = probabilities.cpu().numpy()
-        return intensity.cpu().numpy() + labels @ self._tissue_offset, labels
+        values = intensity.cpu().numpy() + labels @ self._tissue_offset
+        if self._detail is not None:
+            values += self._detail.at(points, cycle_fraction)
+        return values, labels

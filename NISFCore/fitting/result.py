@@ -18,6 +18,7 @@ from NISFCore.geometry.frame import CanonicalFrame
 from NISFCore.geometry.planes import pixel_centres_ras
 from NISFCore.geometry.rigid import rigid_about
 from NISFCore.geometry.spaces import Affine, Points, apply_affine
+from NISFCore.model.intensity_detail import IntensityDetail
 from NISFCore.model.prior import Prior
 from NISFCore.model.receive_gain import gain_basis
 
@@ -119,6 +120,8 @@ class FitResult:
         uncertainty: None if the solver does not tell.
         quality: what checks of the result found; None before they were made.
         evidence: what the slice network said of `study`, for a refit.
+        detail: of the intensities (see `with_intensity_detail`); None before it was asked for. It
+            follows from the rest, and is not stored.
     """
 
     study: CineStudy
@@ -132,6 +135,7 @@ class FitResult:
     uncertainty: FitUncertainty | None = None
     quality: QualityReport | None = None
     evidence: Guidance | None = None
+    detail: IntensityDetail | None = None
 
     @property
     def canonical_from_ras(self) -> Affine:
@@ -142,7 +146,8 @@ class FitResult:
     def field(self) -> FittedHeart:
         """The heart in scanner space, where the average slice was."""
         p = self.parameters
-        return FittedHeart(self.prior.decoder, p.latent, self.canonical_from_ras, p.tissue_offset)
+        pose, offset = self.canonical_from_ras, p.tissue_offset
+        return FittedHeart(self.prior.decoder, p.latent, pose, offset, self.detail)
 
     @property
     def slice_motions(self) -> tuple[Affine, ...]:

@@ -70,3 +70,16 @@ class ContinuedField(HeartField, Protocol):
     def evaluate_continued(self, points_ras: Points, cycle_fraction: float) -> FieldSamples:
         """As `evaluate`, smooth across the border of the region."""
         ...
+
+
+@runtime_checkable
+class DetailedField(HeartField, Protocol):
+    """A heart whose intensities hold a detail that is cheap to evaluate and fine: renderings
+    interpolate the heart without it, and add it to every voxel."""
+
+    @property
+    def without_detail(self) -> HeartField: ...
+
+    def detail(self, points_ras: Points, cycle_fraction: float) -> npt.NDArray[np.float32] | None:
+        """Detail `(...)` at points `(..., 3)`; None if there is none."""
+        ...

@@ -9,7 +9,6 @@ import pytest
 
 from NISFCore.benchmark.coverage import coverage, z_scores
 from NISFCore.benchmark.frames import (
-    kept_phases,
     near_heart,
     noise_free_frames,
     seen_through_profile,
@@ -19,6 +18,7 @@ from NISFCore.benchmark.misalignment import before_after
 from NISFCore.benchmark.psf_ablation import lines_along, locked_amplitudes
 from NISFCore.benchmark.slice_groups import GROUPS, slice_group
 from NISFCore.benchmark.surface_distances import between, boundary_mm, surface_distances
+from NISFCore.data.study import kept_phases
 from NISFCore.fitting.result import FitResult
 from NISFCore.geometry.rigid import (
     about_centre,
