@@ -21,6 +21,7 @@ from NISFCore._version import __version__
 from NISFCore.cli_benchmark import Benchmark, Calibrate
 from NISFCore.cli_evidence import TrainSlices
 from NISFCore.cli_fit import Fit, Refit
+from NISFCore.cli_motion import Motion
 from NISFCore.cli_options import (
     Device,
     Job,
@@ -321,6 +322,7 @@ Command = (
     | Annotated[Export, subcommand("export")]
     | Annotated[Batch, subcommand("batch")]
     | Annotated[Evaluate, subcommand("evaluate")]
+    | Annotated[Motion, subcommand("motion")]
     | Annotated[Benchmark, subcommand("benchmark")]
     | Annotated[Simulate, subcommand("simulate")]
     | Annotated[Train, subcommand("train")]

@@ -157,9 +157,8 @@ def _draw(
     rgba = colormaps[MAP](scale(values))
     rgba[:, :3] = rgba[:, :3] * bright[:, None]
     seen = normals @ _towards_viewer(view[0], view[1]) > 0
-    triangles = Poly3DCollection(corners[seen], facecolors=rgba[seen], antialiaseds=False)
-    triangles.set_edgecolor("face")
-    axes.add_collection3d(triangles)
+    colours = {"facecolors": rgba[seen], "edgecolors": rgba[seen]}
+    axes.add_collection3d(Poly3DCollection(corners[seen], linewidths=0.3, **colours))
     low, high = corners.min(axis=(0, 1)), corners.max(axis=(0, 1))
     middle, half = (low + high) / 2, float((high - low).max()) / 2
     axes.set(

@@ -188,7 +188,7 @@ def _intensity_term(
     settings, placement = config.cine, field.placement
     wide = mask_points_ras(cine, widened(mask, cine.spacing_mm, settings.reach_mm))
     local = torch.tensor(placement.local_from_ras(wide), dtype=torch.float32)
-    near = tissue_points(field, evenly(local, config.space.n_points))
+    near = tissue_points(field, evenly(local, config.space.n_image_points))
     images = blurred_intensities(cine, mask, placement, blur_pixels)
     times = torch.tensor(cine.cycle_fractions, dtype=torch.float32)
     weight = config.space.intensity_weight

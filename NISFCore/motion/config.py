@@ -198,6 +198,7 @@ class SpaceConfig:
             of what the tissue's movement in mm differs by from what is expected, across and along
             the LV's axis.
         n_points: of one plane's wall, at which its images are looked at; all pixels if fewer.
+        n_image_points: the same of an untagged plane.
         n_volume_points: of the wall, where its volume is kept.
         n_iterations, inertia, phase_weight, tag_weight, volume_weight, contour_weight,
             contour_huber_mm: as `RefinementConfig`; the weight of the tags' intensities is that of
@@ -216,6 +217,7 @@ class SpaceConfig:
     smoothness: float = 3.0
     axial_smoothness: float = 100.0
     n_points: int = 600
+    n_image_points: int = 200
     n_volume_points: int = 1200
     n_iterations: int = 2
     inertia: float = 0.0

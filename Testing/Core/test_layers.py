@@ -28,7 +28,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("training", "fitting", "motion"),
     ("analysis",),
     ("export",),
-    ("workflows",),
+    ("workflows", "motion_workflow"),
     ("batch", "benchmark", "serving"),
     (
         "console",
@@ -36,6 +36,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "cli_benchmark",
         "cli_evidence",
         "cli_fit",
+        "cli_motion",
         "cli_serve",
         "cli",
         "__main__",
