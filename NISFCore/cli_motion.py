@@ -2,15 +2,17 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from rich.table import Table
 from tyro.conf import OmitSubcommandPrefixes, Positional, arg, subcommand
 
-from NISFCore.cli_options import Job, OptionalPath
+from NISFCore.cli_options import Job, OptionalPath, OptionalText
 
 if TYPE_CHECKING:
     from NISFCore.motion.result import MotionResult
+
+OptionalNumber = Annotated[int | None, arg(metavar="INT")]
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,54 @@ class ShowMotion:
         _answer(self.job, load_motion(self.motion), self.motion)
 
 
-MotionCommand = Annotated[FitMotion, subcommand("fit")] | Annotated[ShowMotion, subcommand("show")]
+@dataclass(frozen=True)
+class TrainMotion:
+    """Learn a prior of the motion within tagged short-axis planes, on simulated hearts.
+
+    Attributes:
+        prior: population, one network for all; consensus, the robust mean of each heart's network;
+            auto-decoder, one network and a code per heart; meta, a start that few steps lead far
+            from; or modes, the consensus and its principal modes.
+        out: the prior file, NAME.safetensors.
+        subjects: simulated hearts to learn from; by default as the bundled priors.
+        iterations: steps of the training; by default as the bundled priors.
+        targets: truth, the exact motion of simulated tissue; or images, what a fit to images and
+            labels finds. meta begins so, and goes on with images and labels themselves.
+        seed: of hearts and weights.
+        name: shown to users of the prior; by default that of the file.
+        overwrite: replace a prior that exists.
+    """
+
+    prior: Literal["population", "consensus", "auto-decoder", "meta", "modes"]
+    out: Path
+    subjects: OptionalNumber = None
+    iterations: OptionalNumber = None
+    targets: Literal["truth", "images"] = "truth"
+    seed: int = 1
+    name: OptionalText = None
+    overwrite: bool = False
+    job: Annotated[Job, arg(name="")] = Job()
+
+    def run(self) -> None:
+        from NISFCore.motion.priors.config import PriorKind, Targets
+        from NISFCore.motion.priors.training import train_motion_prior, usual_config
+
+        config = usual_config(
+            PriorKind(self.prior), self.subjects, self.iterations, Targets(self.targets), self.seed
+        )
+        name = self.out.stem if self.name is None else self.name
+        with self.job.supervised() as supervision:
+            prior = train_motion_prior(config, self.out, name, self.overwrite, **supervision)
+        _, last = prior.info.training["curve"][-1]
+        values = {"file": str(self.out), "last": last, "seconds": prior.info.training["seconds"]}
+        self.job.answer(values, f"motion prior: {self.out}")
+
+
+MotionCommand = (
+    Annotated[FitMotion, subcommand("fit")]
+    | Annotated[ShowMotion, subcommand("show")]
+    | Annotated[TrainMotion, subcommand("train")]
+)
 
 
 @dataclass(frozen=True)
