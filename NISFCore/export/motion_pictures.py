@@ -152,11 +152,11 @@ def _draw(
     axes = figure.add_subplot(*place, projection="3d")
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     normals = normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-9)
-    light = np.array([0.3, 0.7, 0.65])
-    bright = 0.7 + 0.3 * np.clip(normals @ light, 0, 1)
+    towards = _towards_viewer(view[0], view[1])
+    bright = 0.6 + 0.4 * np.clip(normals @ towards, 0, 1)
     rgba = colormaps[MAP](scale(values))
     rgba[:, :3] = rgba[:, :3] * bright[:, None]
-    seen = normals @ _towards_viewer(view[0], view[1]) > 0
+    seen = normals @ towards > 0
     colours = {"facecolors": rgba[seen], "edgecolors": rgba[seen]}
     axes.add_collection3d(Poly3DCollection(corners[seen], linewidths=0.3, **colours))
     low, high = corners.min(axis=(0, 1)), corners.max(axis=(0, 1))

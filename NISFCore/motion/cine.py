@@ -5,19 +5,25 @@ borders it says how the wall moves across itself. Along itself the wall slides u
 there comes from the volume term, from papillary muscles and insertions, and from smoothness.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 import torch
-from scipy.ndimage import distance_transform_edt, gaussian_filter
+from scipy.ndimage import distance_transform_edt, gaussian_filter, gaussian_filter1d
 from torch import Tensor
 
 from NISFCore.data.study import CineSlice
+from NISFCore.geometry.planes import pixel_centres_ras
+from NISFCore.labels import Label
+from NISFCore.motion.cardiac_frame import CIRCUMFERENTIAL, LVFrame
 from NISFCore.motion.field import Placement
 from NISFCore.motion.harp import Mask
 from NISFCore.motion.images import ImageStack, around
 from NISFCore.motion.refinement import Rows, TissuePoints, huber_weight, sampled
 from NISFCore.motion.tagged import intensities
+
+TURN_SMOOTHING_FRAMES = 1.0
 
 
 class IntensityTerm:
@@ -37,6 +43,71 @@ class IntensityTerm:
         r = value - self._template
         w = self._root_weight * huber_weight(r, self._huber)
         return w * r, self._tissue.jacobian(w[:, None] * gradient)
+
+
+class SlidingTerm:
+    """The wall slides around the LV's axis as the septum does, or not at all where that is not
+    known: images hardly show it, and it would drift from frame to frame.
+
+    `arms_mm` `(n,)`: distances from the axis, for `turns`.
+    """
+
+    def __init__(
+        self,
+        tissue: TissuePoints,
+        around_axis: Tensor,
+        weight: float,
+        turns: "Turns | None" = None,
+        arms_mm: Tensor | None = None,
+    ) -> None:
+        self._J = weight**0.5 * tissue.jacobian(around_axis)
+        self._turns = turns
+        self._arms_mm = None if arms_mm is None else weight**0.5 * arms_mm
+
+    def rows(self, moment: float, C: Tensor) -> Rows:
+        r = self._J @ C.flatten()
+        if self._turns is not None and self._arms_mm is not None:
+            r = r - self._turns.at(moment) * self._arms_mm
+        return r, self._J
+
+
+@dataclass(frozen=True)
+class Turns:
+    """Rotation of the septum's middle about the LV's centre since ED, in rad, `(n_frames,)`,
+    anticlockwise seen from the base."""
+
+    times: npt.NDArray[np.float64]
+    rad: npt.NDArray[np.float64]
+
+    def at(self, moment: float) -> float:
+        return float(self.rad[np.abs(self.times - moment).argmin()])
+
+
+def septal_turns(cine: CineSlice, frame: LVFrame) -> Turns | None:
+    """How the direction from the LV's centroid to the RV's turns; None unless both are labelled in
+    every frame. The RV's insertions turn with the LV's wall, and the RV with them."""
+    labels = cine.labels
+    if labels is None or not labels.annotated.all():
+        return None
+    rv = labels.values == Label.RV_BLOOD_POOL
+    lv = (labels.values == Label.LV_BLOOD_POOL) | (labels.values == Label.LV_MYOCARDIUM)
+    if not (rv.any(axis=(1, 2)).all() and lv.any(axis=(1, 2)).all()):
+        return None
+    points = pixel_centres_ras(cine.ras_from_ijk, cine.shape)
+    toward = np.stack(
+        [points[r].mean(axis=0) - points[w].mean(axis=0) for r, w in zip(rv, lv, strict=True)]
+    )
+    anterior = np.cross(frame.base_from_apex_ras, frame.rv_from_lv_ras)
+    angles = np.unwrap(np.arctan2(toward @ anterior, toward @ frame.rv_from_lv_ras))
+    smooth = gaussian_filter1d(angles, TURN_SMOOTHING_FRAMES, mode="wrap")
+    return Turns(np.asarray(cine.cycle_fractions), smooth - smooth[0])
+
+
+def around_axis(frame: LVFrame, placement: Placement, points: Tensor) -> Tensor:
+    """Circumferential unit vectors `(n, n_dims)` at local points, along the placement's axes."""
+    ras = placement.ras_from_local(points.double().numpy())
+    circumferential = frame.directions(ras)[:, CIRCUMFERENTIAL]
+    return torch.tensor(circumferential @ placement.axes.T, dtype=torch.float32)
 
 
 def blurred_intensities(

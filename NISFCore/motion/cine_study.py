@@ -14,7 +14,13 @@ from NISFCore.geometry.field import HeartField
 from NISFCore.geometry.planes import pixel_centres_ras
 from NISFCore.geometry.spaces import Points
 from NISFCore.labels import Label
-from NISFCore.motion.cine import IntensityTerm, blurred_intensities, widened
+from NISFCore.motion.cine import (
+    IntensityTerm,
+    SlidingTerm,
+    around_axis,
+    blurred_intensities,
+    widened,
+)
 from NISFCore.motion.config import DEFAULT, MotionConfig
 from NISFCore.motion.field import DisplacementField
 from NISFCore.motion.heart_labels import (
@@ -77,9 +83,11 @@ def fit_cine_study(
     labels = heart_labels(heart, space, times.tolist(), progress, cancel)
     field = space.field(config, times.tolist(), is_cyclic=True)
     anchors = evenly(space.local_of(space.points_ras), config.space.n_volume_points)
-    stages = _stages(field, slices, heart, labels, anchors, config)
-    prepared = time.monotonic()
     tissue, settings = tissue_points(field, anchors), tracking_settings(config)
+    around = around_axis(space.frame, space.placement, anchors)
+    sliding = SlidingTerm(tissue, around, config.cine.sliding_weight)
+    stages = [[*terms, sliding] for terms in _stages(field, slices, heart, labels, anchors, config)]
+    prepared = time.monotonic()
     stiff = stiffness(field, anchors, config)
     moments = torch.tensor(times, dtype=torch.float32)
     track(field, tissue, moments, stages, settings, progress, cancel, stiff)

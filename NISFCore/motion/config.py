@@ -172,12 +172,14 @@ class CineConfig:
         blur_pixels: standard deviation of the images' blur in the first stage.
         intensity_weight: of a point's squared intensity difference, in units of the frame's mean.
         intensity_huber: differences beyond this count linearly, in the same units.
+        sliding_weight: of a point's squared movement in mm^2 around the LV's axis.
     """
 
     reach_mm: float = 4.0
     blur_pixels: float = 1.5
     intensity_weight: float = 1.0
     intensity_huber: float = 0.3
+    sliding_weight: float = 0.05
 
     def __post_init__(self) -> None:
         if self.reach_mm < 0 or self.blur_pixels < 0 or not self.intensity_huber > 0:

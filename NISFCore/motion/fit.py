@@ -10,7 +10,14 @@ from torch import Tensor
 from NISFCore.config import to_json_object
 from NISFCore.data.study import CineSlice
 from NISFCore.geometry.spaces import Points
-from NISFCore.motion.cine import IntensityTerm, blurred_intensities, widened
+from NISFCore.motion.cine import (
+    IntensityTerm,
+    SlidingTerm,
+    around_axis,
+    blurred_intensities,
+    septal_turns,
+    widened,
+)
 from NISFCore.motion.config import DEFAULT, DescentConfig, MotionConfig
 from NISFCore.motion.contours import wall_contours
 from NISFCore.motion.descent import descend
@@ -133,13 +140,19 @@ def _cine_stages(
     labels = label_terms(field, contours, plane.local_points(), config.refinement)
     wide = widened(plane.mask, cine.spacing_mm, settings.reach_mm)
     near = tissue_points(field, plane.local_of(mask_points_ras(cine, wide)))
+    tissue = tissue_points(field, plane.local_points())
+    around = around_axis(plane.frame, plane.placement, tissue.points)
+    arms_mm = tissue.points.norm(dim=1)
+    turns = septal_turns(cine, plane.frame)
+    sliding = SlidingTerm(tissue, around, settings.sliding_weight, turns, arms_mm)
+    shared = [*labels, sliding]
     stages = []
     for blur in (settings.blur_pixels, 0.0):
         images = blurred_intensities(cine, plane.mask, plane.placement, blur)
         term = IntensityTerm(
             near, images, plane.times(), settings.intensity_weight, settings.intensity_huber
         )
-        stages.append([term, *labels])
+        stages.append([term, *shared])
     return stages
 
 
