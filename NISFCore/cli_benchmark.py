@@ -17,8 +17,9 @@ class Benchmark:
     on a real study against reference surfaces or label maps.
 
     Attributes:
-        plan: quick, a few subjects in minutes; full, every table of the documentation in hours; or
-            real, the fits of STUDY against --reference.
+        plan: quick, a few subjects in minutes; full, every table of the documentation in hours;
+            real, the fits of STUDY against --reference; or motion, cardiac motion from tags with
+            every initialisation, in minutes.
         study: a folder, zip or file of DICOM or NIfTI; for real only.
         out: folder for tables and figures; a run of quick or full that was stopped goes on from
             what is in it.
@@ -26,12 +27,13 @@ class Benchmark:
             NAME_LV_ENDOCARDIAL_PHASE and so on), or a file or folder of label maps.
         numbers: numbering of label maps: as our own, of ACDC, or 1 LV, 2 myocardium, 4 RV.
         space: coordinates of surfaces.
-        subjects: another number of test subjects.
-        prior: a prior file; the bundled one by default.
+        subjects: another number of test subjects; for motion, of each of six groups.
+        prior: a prior file; the bundled one by default. For motion: one made by `nisf motion
+            train`, in place of the bundled one of its kind.
         config: of the fits of real: default, or a JSON file of settings.
     """
 
-    plan: Positional[Literal["quick", "full", "real"]]
+    plan: Positional[Literal["quick", "full", "real", "motion"]]
     out: Path
     study: Positional[OptionalPath] = None
     reference: OptionalPath = None
@@ -44,7 +46,8 @@ class Benchmark:
     job: Annotated[Job, arg(name="")] = Job()
 
     def run(self) -> None:
-        content = self._real() if self.plan == "real" else self._simulated()
+        runs = {"real": self._real, "motion": self._motion}
+        content = runs.get(self.plan, self._simulated)()
         values = {"folder": str(self.out), "figures": content["figures"]}
         notes = f"figures: {self.out / 'benchmark.json'}", f"look at {self.out / 'benchmark.md'}"
         self.job.answer(values, figures_table(content, self.plan), *notes)
@@ -67,15 +70,28 @@ class Benchmark:
         from NISFCore.benchmark.plan import PLANS
         from NISFCore.benchmark.run import run_benchmark
 
+        self._check_no_study()
+        plan = PLANS[self.plan]
+        plan = plan if self.subjects is None else plan.with_subjects(self.subjects)
+        with self.job.supervised() as supervision:
+            return run_benchmark(self.out, plan, prior=self.prior, **supervision)
+
+    def _motion(self) -> dict[str, Any]:
+        from NISFCore.benchmark.motion import run_motion
+        from NISFCore.benchmark.motion_plan import MotionPlan
+
+        self._check_no_study()
+        plan = MotionPlan() if self.subjects is None else MotionPlan(n_per_group=self.subjects)
+        priors = [] if self.prior is None else [self.prior]
+        with self.job.supervised() as supervision:
+            return run_motion(self.out, plan, priors=priors, **supervision)
+
+    def _check_no_study(self) -> None:
         if self.study is not None or self.reference is not None:
             raise ConfigError(
                 f"benchmark {self.plan}: takes no study and no reference; for those: "
                 "nisf benchmark real STUDY --reference SURFACES_OR_LABEL_MAPS --out DIR"
             )
-        plan = PLANS[self.plan]
-        plan = plan if self.subjects is None else plan.with_subjects(self.subjects)
-        with self.job.supervised() as supervision:
-            return run_benchmark(self.out, plan, prior=self.prior, **supervision)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import io
 import json
 import math
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,11 +79,11 @@ def plain(value: Any) -> Any:
     return int(value) if isinstance(value, np.integer) else value
 
 
-def code_hash() -> str:
+def code_hash(layers: Sequence[str] = COMPUTING_LAYERS) -> str:
     """Hash of the sources that decide what the numbers are."""
     root = Path(NISFCore.__file__).parent
     digest = hashlib.sha256()
-    for layer in COMPUTING_LAYERS:
+    for layer in layers:
         for path in sorted((root / layer).rglob("*.py")):
             digest.update(path.relative_to(root).as_posix().encode())
             digest.update(path.read_bytes())

@@ -1,0 +1,110 @@
+"""Exact motion of a simulated plane, and the errors of estimates against it.
+
+Truth is the displacement of the tissue that lies in the plane at ED, its components in the plane.
+Strain is compared at true ES, in points (a strain of 0.01).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from NISFCore.motion.cardiac_frame import CIRCUMFERENTIAL, RADIAL
+from NISFCore.motion.field import DisplacementField
+from NISFCore.motion.plane import Plane
+from NISFCore.motion.strain import deformation_gradient, directional_strain, displacement_ras
+from NISFCore.phantom.displacement import DisplacementTruth
+
+Array = npt.NDArray[np.float64]
+N_SEGMENT_POINTS = 5
+DYSFUNCTIONAL_SHARE = 0.5
+"""A segment that shortens by less than this share of the heart's best one is dysfunctional."""
+POINTS_PER_STRAIN = 100.0
+
+
+@dataclass(frozen=True)
+class PlaneTruth:
+    """Truth at the wall's pixels.
+
+    Attributes:
+        plane: the plane.
+        displacement: `(n_times, n, 3)` RAS mm, in the plane.
+        strain: `(n, 3)` at ES: radial, circumferential, longitudinal.
+        segments: `(n,)`.
+        es: index of the frame.
+    """
+
+    plane: Plane
+    displacement: Array
+    strain: Array
+    segments: npt.NDArray[np.uint8]
+    es: int
+
+    @staticmethod
+    def of(truth: DisplacementTruth, plane: Plane) -> "PlaneTruth":
+        """At the times of the plane's frames."""
+        points, times = plane.points_ras, plane.cine.cycle_fractions
+        axes, directions = plane.placement.axes, plane.frame.directions(points)
+        u = np.stack([truth.displacement_mm(points, float(t)) for t in times])
+        u = u @ axes.T @ axes
+        es = int(np.argmax((u**2).sum(axis=-1).mean(axis=1)))
+        near = range(max(0, es - 3), min(len(times), es + 4))
+        strains = {
+            j: directional_strain(truth.deformation_gradient(points, float(times[j])), directions)
+            for j in near
+        }
+        es = min(near, key=lambda j: strains[j][:, CIRCUMFERENTIAL].mean())
+        return PlaneTruth(plane, u, strains[es], plane.frame.segments(points), es)
+
+    def rmse_mm(self, field: DisplacementField) -> float:
+        """Over all points and frames."""
+        return float(np.sqrt(self._squares(field).mean()))
+
+    def scores(self, field: DisplacementField) -> dict[str, float | None]:
+        """Every error of one estimate; that of dysfunctional segments is None where there is none.
+
+        Longitudinal strain is not among them: one short-axis plane does not show it.
+        """
+        error = POINTS_PER_STRAIN * (self._strain(field) - self.strain)
+        by_segment = self._segment_means(error[:, CIRCUMFERENTIAL])
+        sick = self._dysfunctional()
+        in_sick = np.isin(self.segments, [k for k in by_segment if k in sick])
+        squares = self._squares(field)
+        return {
+            "rmse_mm": float(np.sqrt(squares.mean())),
+            "gcs_points": float(abs(error[:, CIRCUMFERENTIAL].mean())),
+            "grs_points": float(abs(error[:, RADIAL].mean())),
+            "segmental_points": _mean_size([*by_segment.values()]),
+            "dysfunctional_points": _mean_size([v for k, v in by_segment.items() if k in sick]),
+            "healthy_points": _mean_size([v for k, v in by_segment.items() if k not in sick]),
+            "dysfunctional_mm2": float(squares[:, in_sick].mean()) if in_sick.any() else None,
+            "healthy_mm2": float(squares[:, ~in_sick].mean()) if in_sick.any() else None,
+            "n_dysfunctional": float(len(sick)),
+        }
+
+    def _squares(self, field: DisplacementField) -> Array:
+        u = displacement_ras(field, self.plane.points_ras, self.plane.cine.cycle_fractions)
+        return np.asarray(((u - self.displacement) ** 2).sum(axis=-1))
+
+    @torch.no_grad()
+    def _strain(self, field: DisplacementField) -> Array:
+        points, time = self.plane.points_ras, self.plane.cine.cycle_fractions[self.es]
+        F = deformation_gradient(field, points, [float(time)])[0]
+        return directional_strain(F, self.plane.frame.directions(points))
+
+    def _dysfunctional(self) -> set[int]:
+        """Segments whose shortening is less than a share of the best one's."""
+        shortening = self._segment_means(-self.strain[:, CIRCUMFERENTIAL])
+        limit = DYSFUNCTIONAL_SHARE * max(shortening.values())
+        return {segment for segment, value in shortening.items() if value < limit}
+
+    def _segment_means(self, values: Array) -> dict[int, float]:
+        members = {int(k): self.segments == k for k in np.unique(self.segments)}
+        return {
+            k: float(values[m].mean()) for k, m in members.items() if m.sum() >= N_SEGMENT_POINTS
+        }
+
+
+def _mean_size(values: list[float]) -> float | None:
+    return float(np.mean(np.abs(values))) if values else None
