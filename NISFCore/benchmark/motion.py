@@ -63,12 +63,13 @@ class MotionBench:
     def tasks(self) -> Iterator[Task]:
         """Every part of the plan."""
         yield Task("tuning", self._tuning)
-        for subject in self.plan.subjects():
+        subjects = list(self.plan.subjects())
+        for subject in subjects:
             yield Task(f"plane-{subject.number}", partial(self._plane, subject))
-            if subject.number <= self.plan.n_cine:
-                yield Task(f"cine-{subject.number}", partial(self._cine, subject))
-            if subject.number <= self.plan.n_space:
-                yield Task(f"space-{subject.number}", partial(self._space, subject))
+        for subject in subjects[: self.plan.n_cine]:
+            yield Task(f"cine-{subject.number}", partial(self._cine, subject))
+        for subject in subjects[: self.plan.n_space]:
+            yield Task(f"space-{subject.number}", partial(self._space, subject))
 
     def parts(self) -> MotionParts:
         """All that is finished."""
