@@ -19,6 +19,7 @@ from NISFCore.data.read import read_study
 from NISFCore.data.study import CineStudy
 from NISFCore.errors import ConfigError
 from NISFCore.evidence.network import load_slice_network
+from NISFCore.export.motion_section import motion_folder_of
 from NISFCore.export.scanned_slices import SLICES_FILE, write_scanned_slices
 from NISFCore.export.settings import INTENSITY_FORMATS, ExportSettings
 from NISFCore.export.writer import export_result
@@ -234,12 +235,16 @@ def export_folder(
     progress: ProgressReporter | None = None,
     cancel: CancelToken | None = None,
 ) -> dict[str, Any]:
-    """Export a result folder; with a truth, the report holds the comparison with it."""
+    """Export a result folder, with its motion where there is one; with a truth, the report holds
+    the comparison with it."""
     result = for_export(load_result(result_folder), settings, progress, cancel)
     evaluation = None
     if truth is not None:
         evaluation = evaluate(result, PhantomTruth.load(truth), progress=progress, cancel=cancel)
-    return export_result(result, out, settings, evaluation, progress=progress, cancel=cancel)
+    motion = motion_folder_of(result_folder)
+    return export_result(
+        result, out, settings, evaluation, progress=progress, cancel=cancel, motion=motion
+    )
 
 
 def for_export(

@@ -10,12 +10,14 @@ from NISFCore.export.motion_pictures import (
     es_index,
     es_picture,
 )
+from NISFCore.export.motion_section import MOTION_FOLDER
 from NISFCore.export.motion_tables import segment_curves_csv, segments_csv, strain_csv
 from NISFCore.files import new_folder, write_bytes_atomically, write_text_atomically
 from NISFCore.motion.result import MotionResult
 from NISFCore.motion.storage import MOTION_FILE, write_motion
 
-MOTION_FOLDER = "motion"
+__all__ = ["MOTION_FOLDER", "write_motion_folder"]
+
 MODELS_FOLDER = "models"
 PICTURES = ("bullseye.png", "curves.png", "es_strain.png")
 

@@ -6,6 +6,7 @@ All text that comes from a study, a fit or a user is escaped.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from pathlib import Path
 from string import Template
 from typing import Any
 
@@ -20,6 +21,7 @@ from NISFCore.analysis.surfaces import label_surfaces
 from NISFCore.analysis.volumes import VentricularFunction, VolumeCurve
 from NISFCore.export import figures
 from NISFCore.export.figures import Picture
+from NISFCore.export.motion_section import motion_section
 from NISFCore.export.report_page import PAGE
 from NISFCore.fitting.quality import QualityReport
 from NISFCore.function_names import FUNCTION_NAMES
@@ -40,12 +42,14 @@ class ReportInputs:
         curve: its volume-time curve.
         evaluation: its figures, with or without a truth.
         notes: assumptions and warnings beside those of the study.
+        motion: a motion folder, where there is one.
     """
 
     fitted: FittedStudy
     curve: VolumeCurve
     evaluation: Evaluation
     notes: tuple[str, ...] = ()
+    motion: Path | None = None
 
     @property
     def ed_fraction(self) -> float:
@@ -81,6 +85,7 @@ def report_html(
         "surfaces": _surfaces(inputs, steps),
         "function": _function_table(inputs),
         "motion": _motion_table(inputs),
+        "strain": motion_section(inputs.motion),
         "evaluation": _evaluation_table(inputs.evaluation),
         "settings": _settings(inputs),
     }

@@ -105,6 +105,10 @@ $profiles</section>
 directions right, anterior, superior. Intensity scale relative to the other slices.</p>
 $motion</section>
 
+<section><h2>Strain of the LV wall</h2>
+<p class="muted">Green-Lagrange strain since end-diastole, from the motion of the tissue.</p>
+$strain</section>
+
 <div class="two row">
 <section><h2>Figures</h2>$evaluation</section>
 <section><h2>Convergence of the fit</h2>$convergence</section>

@@ -20,13 +20,7 @@ from NISFCore.analysis.coarse_to_fine import GridRenderer
 from NISFCore.analysis.evaluation import DENSE_SPACING_MM, Evaluation, evaluate
 from NISFCore.analysis.fitted import FittedStudy, n_cycle_phases
 from NISFCore.analysis.function_errors import function_standard_errors
-from NISFCore.analysis.lattice import (
-    LABELS_ONLY,
-    LATTICE_MM,
-    SampledCycle,
-    Tolerance,
-    sample_cycle,
-)
+from NISFCore.analysis.lattice import LABELS_ONLY, SampledCycle, Tolerance, sample_cycle
 from NISFCore.analysis.moving_surfaces import moving_surfaces
 from NISFCore.analysis.outliers import motion_outliers
 from NISFCore.analysis.rendering import RenderedPhase, uniform_cycle_fractions
@@ -37,6 +31,8 @@ from NISFCore.config import to_json_object
 from NISFCore.errors import ConfigError, OutputError
 from NISFCore.export import meshes, nifti_files, nrrd_files, slice_files, tables
 from NISFCore.export.confidence import confidence_percent
+from NISFCore.export.estimate import ExportEstimate, estimate_export
+from NISFCore.export.motion_section import copy_motion_tables
 from NISFCore.export.phase_stream import PhaseStream
 from NISFCore.export.profiles import profiles_json
 from NISFCore.export.report import ReportInputs, report_html
@@ -56,38 +52,6 @@ MANIFEST_VERSION = 1
 MANIFEST_FILE = "manifest.json"
 INTENSITY_UNIT = 1000
 
-BYTES_PER_RENDERED_VOXEL = 14
-BYTES_PER_LATTICE_POINT = 150
-BYTES_PER_LATTICE_POINT_AND_PHASE = 10
-BYTES_PER_SURFACE_VOXEL = 200
-BYTES_OF_SLAB = 45_000_000
-BYTES_PER_STORED_VOXEL = {
-    ExportFormat.NIFTI: 3,
-    ExportFormat.NRRD: 3,
-    ExportFormat.SEQUENCE: 3,
-    ExportFormat.SEGMENTATION: 1,
-    ExportFormat.CONFIDENCE: 1,
-}
-BYTES_PER_SURFACE = 2_500_000
-BYTES_OF_REPORT = 15_000_000
-
-
-@dataclass(frozen=True)
-class ExportEstimate:
-    """Upper bounds of what an export needs, known beforehand.
-
-    Attributes:
-        n_voxels: of one phase.
-        n_phases: to be written.
-        memory_bytes: beyond what is in memory already.
-        disk_bytes: without counting on compression.
-    """
-
-    n_voxels: int
-    n_phases: int
-    memory_bytes: int
-    disk_bytes: int
-
 
 @dataclass
 class _Job:
@@ -98,6 +62,7 @@ class _Job:
     folder: Path
     progress: ProgressReporter | None
     cancel: CancelToken | None
+    motion: Path | None = None
     files: list[dict[str, Any]] = field(default_factory=list)
 
     def path(self, name: str, kind: str, **about: Any) -> Path:
@@ -106,30 +71,6 @@ class _Job:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.files.append({"path": name, "kind": kind, **about})
         return path
-
-
-def estimate_export(fitted: FittedStudy, settings: ExportSettings) -> ExportEstimate:
-    """Upper bounds of memory and disk space for an export."""
-    n_voxels = fitted.field.box.grid(settings.spacing_mm).n_voxels
-    n_phases = settings.max_phases(n_cycle_phases(fitted.study))
-    per_voxel = sum(BYTES_PER_STORED_VOXEL[f] for f in VOLUME_FORMATS if f in settings.formats)
-    disk = n_voxels * n_phases * per_voxel
-    disk += sum(
-        BYTES_PER_SURFACE * n_phases * len(FOREGROUND)
-        for f in SURFACE_FORMATS
-        if f in settings.formats
-    )
-    if settings.wants(ExportFormat.SLICES):
-        disk += sum(3 * cine.frames.nbytes for cine in fitted.study.slices)
-    if settings.wants(ExportFormat.REPORT):
-        disk += BYTES_OF_REPORT
-    n_lattice = fitted.field.box.grid(max(LATTICE_MM, settings.spacing_mm)).n_voxels
-    memory = BYTES_PER_RENDERED_VOXEL * n_voxels + BYTES_OF_SLAB
-    memory += n_lattice * (BYTES_PER_LATTICE_POINT + BYTES_PER_LATTICE_POINT_AND_PHASE * n_phases)
-    if settings.wants(*SURFACE_FORMATS, ExportFormat.REPORT):
-        n_surface = fitted.field.box.grid(settings.surface_spacing_mm).n_voxels
-        memory += BYTES_PER_SURFACE_VOXEL * n_surface + BYTES_PER_SURFACE * n_phases
-    return ExportEstimate(n_voxels, n_phases, memory, disk)
 
 
 def export_result(
@@ -141,6 +82,7 @@ def export_result(
     progress: ProgressReporter | None = None,
     cancel: CancelToken | None = None,
     curve: VolumeCurve | None = None,
+    motion: Path | None = None,
 ) -> dict[str, Any]:
     """Write a fit into the folder `out` and return its manifest (also in `out/manifest.json`).
 
@@ -152,6 +94,7 @@ def export_result(
         notes: assumptions and warnings for the report, beside those of the study.
         progress, cancel: as everywhere; a cancelled or failed export leaves nothing behind.
         curve: volumes over the cycle where they are known already; None measures them.
+        motion: a motion folder, for the report and the tables.
 
     Raises:
         OutputError: if `out` is not empty, cannot be written, or its disk is too full.
@@ -167,7 +110,7 @@ def export_result(
     check_new_folder(out, settings.overwrite, MANIFEST_FILE)
     _check_free_space(out, estimate_export(fitted, settings))
     with new_folder(out, settings.overwrite, MANIFEST_FILE) as folder:
-        job = _Job(fitted, settings, folder, progress, cancel)
+        job = _Job(fitted, settings, folder, progress, cancel, motion)
         curve = curve or (_curve(job) if evaluation is None else evaluation.curve)
         phases = settings.phase_indices(curve)
         if settings.wants(*VOLUME_FORMATS, *SURFACE_FORMATS):
@@ -361,6 +304,8 @@ def _write_tables(job: _Job, curve: VolumeCurve) -> None:
     }
     for name, text in texts.items():
         job.path(name, "table").write_text(text, encoding="utf-8")
+    for name in copy_motion_tables(job.motion, job.folder) if job.motion else ():
+        job.path(name, "table")
 
 
 def _write_report(
@@ -368,7 +313,7 @@ def _write_report(
 ) -> None:
     if evaluation is None:
         evaluation = evaluate(job.fitted, curve=curve, progress=job.progress, cancel=job.cancel)
-    inputs = ReportInputs(job.fitted, curve, evaluation, tuple(notes))
+    inputs = ReportInputs(job.fitted, curve, evaluation, tuple(notes), job.motion)
     html = report_html(inputs, job.progress, job.cancel)
     job.path("report.html", "report").write_text(html, encoding="utf-8")
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from html import escape
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +15,12 @@ from vtkmodules.vtkIOXML import vtkXMLPolyDataReader
 
 from NISFCore import motion_workflow
 from NISFCore.cli import main
+from NISFCore.errors import ResultError
+from NISFCore.export.motion_section import (
+    copy_motion_tables,
+    motion_folder_of,
+    motion_section,
+)
 from NISFCore.geometry.rigid import rigid
 from NISFCore.motion.config import MotionConfig, NetworkConfig, SpaceConfig
 from NISFCore.motion.storage import load_motion
@@ -132,3 +139,20 @@ def test_a_folder_without_a_result_is_refused(tmp_path: Path, capsys: Text) -> N
     assert "nisf fit" in capsys.readouterr().err
     assert main(["motion", "show", str(tmp_path)]) == 2
     assert "no motion folder" in capsys.readouterr().err
+
+
+def test_report_and_export_take_the_strain_over(result: Path, tmp_path: Path) -> None:
+    folder = motion_folder_of(result)
+    assert folder is not None
+    html = motion_section(folder)
+    assert html.count("data:image/png;base64,") == 3
+    assert escape(load_motion(folder).warnings[0]) in html
+    for name in copy_motion_tables(folder, tmp_path):
+        assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
+
+
+def test_a_report_without_motion_says_how_to_get_it(tmp_path: Path) -> None:
+    assert motion_folder_of(tmp_path) is None
+    assert "nisf motion fit" in motion_section(None)
+    with pytest.raises(ResultError, match=r"no strain\.csv"):
+        copy_motion_tables(tmp_path, tmp_path)

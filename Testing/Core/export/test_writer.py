@@ -14,8 +14,9 @@ import pytest
 from NISFCore.analysis.rendering import render_phases, uniform_cycle_fractions
 from NISFCore.errors import Cancelled, ConfigError, OutputError
 from NISFCore.export import writer
+from NISFCore.export.estimate import estimate_export
 from NISFCore.export.settings import STANDARD_FORMATS, ExportFormat, ExportSettings
-from NISFCore.export.writer import INTENSITY_UNIT, estimate_export, export_result
+from NISFCore.export.writer import INTENSITY_UNIT, export_result
 from NISFCore.progress import CancelToken, ProgressEvent
 from Testing.Core.analysis.hearts import small_case
 from Testing.Core.export.nifti import load_nifti
