@@ -90,11 +90,16 @@ class _Section:
     centre_ras: Points
 
 
-def hint_from_labels(study: CineStudy, guidance: Guidance | None) -> AnatomyHint:
+def hint_from_labels(
+    study: CineStudy, guidance: Guidance | None, source: str = "the given labels"
+) -> AnatomyHint:
     """What labels on short-axis slices say: the LV axis passes through the LV pool's centroids, the
     RV is where its pool is, and the base is where the heart's section is larger.
 
     Nothing is said of what the labels do not show.
+
+    Args:
+        source: whose labels they are.
     """
     if guidance is None:
         return NO_HINT
@@ -107,7 +112,7 @@ def hint_from_labels(study: CineStudy, guidance: Guidance | None) -> AnatomyHint
     centres = [s.lv_ras for s in sections if s.lv_ras is not None]
     ways = [_unit(s.rv_ras - s.lv_ras) for s in sections if _shows_both(s)]  # type: ignore[operator]
     return AnatomyHint(
-        "the given labels",
+        source,
         np.mean(ways, axis=0) if ways else None,
         _base_direction(sections),
         np.mean(centres, axis=0) if centres else None,
@@ -118,7 +123,10 @@ def combined_hint(labels: AnatomyHint, user: AnatomyHint) -> AnatomyHint:
     """Both together; where both say something, the labels are more exact."""
     if user.rv_centroid_ras is None and user.base_ras is None:
         return labels
-    source = "the user" if labels == NO_HINT else f"{labels.source} and the user"
+    says_nothing = labels.rv_centroid_ras is None and labels.centre_ras is None
+    source = (
+        "the user" if says_nothing and labels.base_ras is None else f"{labels.source} and the user"
+    )
     base = user.base_ras if user.base_ras is not None else labels.base_ras
     rv = user.rv_centroid_ras if labels.rv_centroid_ras is None else labels.rv_centroid_ras
     return AnatomyHint(source, rv, base, labels.centre_ras)

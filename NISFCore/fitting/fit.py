@@ -9,16 +9,16 @@ from typing import Any
 import torch
 
 from NISFCore.config import to_json_object
-from NISFCore.data.anatomy import combined_hint, hint_from_labels
+from NISFCore.data.anatomy import combined_hint
 from NISFCore.data.canonical import canonical_frame_of
 from NISFCore.data.guidance import Guidance
 from NISFCore.data.study import CineStudy
-from NISFCore.errors import StudyError
 from NISFCore.evidence.inference import slice_evidence
 from NISFCore.evidence.network import SliceNetwork
 from NISFCore.fitting.adam import solve_adam
 from NISFCore.fitting.config import DEFAULT, N_REFIT_STEPS, REFIT, AdamConfig, FitConfig
 from NISFCore.fitting.evidence_file import in_steps
+from NISFCore.fitting.frame import heart_as_seen, hint_of, labels_hint, planes_say
 from NISFCore.fitting.gauss_newton import solve_gauss_newton
 from NISFCore.fitting.preparation import seen_in, with_evidence
 from NISFCore.fitting.problem import (
@@ -40,7 +40,6 @@ from NISFCore.model.forward_model import predict
 from NISFCore.model.prior import Prior
 from NISFCore.model.psf import PsfConfig
 from NISFCore.progress import CancelToken, ProgressEvent, ProgressReporter, SilentProgress
-from NISFCore.views import View
 
 N_PSNR_VOXELS = 16_384
 
@@ -76,7 +75,7 @@ def fit_study(
     job = _Job(config, guidance, resolve_device(device), progress, cancel, network)
     on_device = job.on_device(prior)
     with frozen(on_device):
-        frame = _frame(study, on_device, job, _hint(study, guidance, anatomy))
+        frame = _frame(study, on_device, job, anatomy or NO_HINT)
         return _fitted(study, prior, on_device, frame, job, None, began)
 
 
@@ -240,43 +239,19 @@ def _fitted(
     )
 
 
-def _hint(study: CineStudy, guidance: Guidance | None, anatomy: AnatomyHint | None) -> AnatomyHint:
-    """What the user or the labels say of the heart's place.
-
-    Raises:
-        StudyError: if that is needed and missing: likelihood chooses the wrong one of hearts that
-            are mirrored or upside down, so nothing is chosen.
-    """
-    hint = combined_hint(_labels_hint(study, guidance), anatomy or NO_HINT)
-    if not study.has_patient_orientation and not hint.says_orientation:
-        raise StudyError(
-            "the files do not say how the patient lay, so it is unknown where the RV and the base "
-            "are: give labels of two short-axis slices or more with LV and RV, or --rv-side and "
-            "--base-slice as seen by `nisf inspect`"
-        )
-    return hint
-
-
-def _labels_hint(study: CineStudy, guidance: Guidance | None) -> AnatomyHint:
-    """What labels say, unless planes say it better: the middle of a few labelled slices is not that
-    of the heart."""
-    if study.has_patient_orientation and study.of_view(View.LA_4CH) and len(_axes(study)) > 1:
-        return NO_HINT
-    return hint_from_labels(study, guidance)
-
-
-def _axes(study: CineStudy) -> set[View]:
-    return {s.view for s in study.slices} - {View.SA}
-
-
-def _frame(study: CineStudy, prior: Prior, job: _Job, hint: AnatomyHint) -> CanonicalFrame:
-    """The frame from the planes; where they leave it uncertain, the best of several."""
-    frame = canonical_frame_of(study, hint)
+def _frame(study: CineStudy, prior: Prior, job: _Job, anatomy: AnatomyHint) -> CanonicalFrame:
+    """The frame from the planes; where they leave it uncertain, from labels or what the slice
+    network sees, and then the best of several."""
+    hint = hint_of(study, job.guidance, anatomy)
     config = job.config
     if config.gauss_newton is None:
-        return frame
-    labels = _labels_hint(study, job.guidance)
-    starts = candidate_starts(study, frame, labels.rv_centroid_ras is not None)
+        return canonical_frame_of(study, hint)
+    known = labels_hint(study, job.guidance)
+    if job.network is not None and job.guidance is None and not planes_say(study):
+        known = heart_as_seen(study, hint, job.network, job.device, job.cancel)
+        hint = combined_hint(known, hint)
+    frame = canonical_frame_of(study, hint)
+    starts = candidate_starts(study, frame, known.rv_centroid_ras is not None)
 
     def problem_of(frame: CanonicalFrame) -> FitProblem:
         return job.seen(study, prior, frame)[1]

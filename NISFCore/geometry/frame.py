@@ -203,8 +203,8 @@ def _origin(
             if centre_hint_ras is not None
             else "through the images' centre"
         )
-        where = f"where {hint.source} say" if known else where
-        assumptions.append(f"fewer than two long-axis views: the LV axis passes {where}")
+        passes = f"comes from {hint.source}" if known else f"passes {where}"
+        assumptions.append(f"fewer than two long-axis views: the LV axis {passes}")
     height = _middle_of_stack(sa, z) if sa else float(centre @ z)
     M = M + np.outer(z, z)
     b = b + z * height
