@@ -10,18 +10,26 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from skimage.measure import find_contours
 
+from NISFCore.analysis.fitted import corrected_ras_from_ijk, n_cycle_phases, normalised_frames
+from NISFCore.analysis.rendering import render_plane
 from NISFCore.benchmark.pictures import as_png
 from NISFCore.benchmark.real_bench import Measured, RealBench
 from NISFCore.benchmark.real_measures import surface_volumes
 from NISFCore.benchmark.reference import Labels, ReferenceFrame
 from NISFCore.data.study import CineSlice, CineStudy
 from NISFCore.export.figures import CHART_STYLE, INK, SCREEN, rgb_unit
+from NISFCore.fitting.intensity_detail import with_intensity_detail
+from NISFCore.fitting.result import FitResult
+from NISFCore.geometry.planes import normal_ras
+from NISFCore.geometry.spaces import Affine
 from NISFCore.labels import FOREGROUND, Label
+from NISFCore.views import View
 
 CROP_MM = 65.0
 """Half the side of what is shown of a slice."""
 PANEL_INCH = 1.6
 WINDOW_QUANTILES = (0.01, 0.995)
+BESIDE_MM = 4.0
 FIT_COLOURS = {"unguided": "#e5484d", "guided": "#30a46c"}
 
 
@@ -35,6 +43,7 @@ def all_pictures(
         f"slices_{name}.png": slices_picture(bench, fits, moment)
         for name, moment in moments.items()
     }
+    pictures["intensities.png"] = intensities_picture(fits[-1].result, ed if es is None else es)
     if left_out:
         pictures["left_out_views.png"] = left_out_picture(bench, left_out, moments)
     if any(len(fit.curve.cycle_fractions) > 1 for fit in fits):
@@ -75,6 +84,43 @@ def left_out_picture(
                 _show(grid[row][column], cine, frame, shown, reference=frame.labels)
             grid[row][column].set_title(f"{view} left out, {when.upper()}", fontsize=7, color="w")
     return as_png(figure)
+
+
+def intensities_picture(result: FitResult, moment: int) -> bytes:
+    """Some slices in columns; in rows the image, the heart's own intensities where the slice is,
+    those of the subject, and the same `BESIDE_MM` further along the slice's normal."""
+    detailed = with_intensity_detail(result)
+    indices = _shown_slices(result.study)
+    figure, grid = _panels(4, len(indices))
+    for column, index in enumerate(indices):
+        cine = result.study.slices[index]
+        phase = round(moment / n_cycle_phases(result.study) * cine.n_phases) % cine.n_phases
+        where, beside = (_plane(result, index, mm) for mm in (0.0, BESIDE_MM))
+        gain = result.image_gain(index)
+        images = [normalised_frames(result, index)[phase] / gain]
+        for fit, plane in ((result, where), (detailed, where), (detailed, beside)):
+            t = [cine.cycle_fractions[phase]]
+            images.append(render_plane(fit.field, plane, cine.shape, t).intensity[0])
+        aspect = cine.spacing_mm[1] / cine.spacing_mm[0]
+        for row, image in enumerate(images):
+            grid[row][column].imshow(image, cmap="gray", vmin=0, vmax=1, aspect=aspect)
+        grid[0][column].set_title(cine.name, fontsize=7, color="w")
+    for row, name in enumerate(("image", "prior", "own", f"own, {BESIDE_MM:g} mm beside")):
+        _row_name(grid[row][0], name)
+    return as_png(figure)
+
+
+def _shown_slices(study: CineStudy) -> list[int]:
+    """Indices of the long-axis slices and of three of the stack."""
+    stack = [k for k, s in enumerate(study.slices) if s.view is View.SA]
+    chosen = [stack[len(stack) * k // 4] for k in (1, 2, 3)] if stack else []
+    return chosen + [k for k, s in enumerate(study.slices) if s.view is not View.SA]
+
+
+def _plane(result: FitResult, index: int, along_mm: float) -> Affine:
+    plane = corrected_ras_from_ijk(result, index).copy()
+    plane[:3, 3] += along_mm * normal_ras(plane)
+    return plane
 
 
 def curves_picture(bench: RealBench, fits: Sequence[Measured]) -> bytes:

@@ -103,6 +103,7 @@ def main() -> None:
     for when in ("ed", "es"):
         picture = runs.patient / "figures" / f"slices_{when}.png"
         keep_picture(picture, f"real-slices-{when}.png")
+    keep_picture(runs.patient / "figures" / "intensities.png", "real-intensities.png")
     keep_picture(runs.stacks[0] / "figures" / "slices_ed.png", "real-stack-ed.png")
 
 
