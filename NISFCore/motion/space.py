@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy.spatial import cKDTree
 from torch import Tensor
 
 from NISFCore.data.study import CineSlice
@@ -22,6 +23,8 @@ from NISFCore.motion.wall import Wall, wall_at_ed, wall_points
 from NISFCore.views import View
 
 WALL_SPACING_MM = 2.5
+FAR_MM, BEYOND_MM = 10.0, 2.0
+"""Points of the wall are not farther from a labelled pixel, and from the axis than any of them."""
 
 
 @dataclass(frozen=True)
@@ -81,10 +84,19 @@ def labelled_space(
     wall = wall_at_ed(slices, placement)
     local = placement.local_from_ras(wall_ras)
     extent = np.stack([local.min(axis=0), local.max(axis=0)])
-    inside = wall_points(wall, extent, spacing_mm)
+    inside = _seen(wall_points(wall, extent, spacing_mm), local)
     if not len(inside):
         raise StudyError("the labels at ED show no LV wall around the cavity; correct them")
     return HeartSpace(frame, placement, placement.ras_from_local(inside.double().numpy())), wall
+
+
+def _seen(points: Tensor, labelled: Points) -> Tensor:
+    """Those of the local points `(n, 3)` that labels speak of: far from them, functions that are
+    fitted to their distances may be anything."""
+    nearest_mm, _ = cKDTree(labelled).query(points.numpy())
+    radius_mm = np.linalg.norm(labelled[:, :2], axis=1).max() + BEYOND_MM
+    within = np.linalg.norm(points.numpy()[:, :2], axis=1) < radius_mm
+    return points[torch.from_numpy(within & (nearest_mm < FAR_MM))]
 
 
 def placement_of(frame: LVFrame, wall_ras: Points) -> Placement:
