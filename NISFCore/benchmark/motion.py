@@ -213,6 +213,13 @@ def summary(bench: MotionBench, parts: MotionParts) -> dict[str, Any]:
         "plan": to_json_object(bench.plan),
         "priors": {arm.value: prior.info.name for arm, prior in bench.priors.items()},
         "rates": parts.tuning.get("rates", {}),
+        "n_diverged": sum(
+            steps["has_diverged"]
+            for part in parts.planes
+            for arm in part["arms"].values()
+            for steps in arm.values()
+            if isinstance(steps, dict) and "has_diverged" in steps
+        ),
         "n_flagged": int(np.sum(["tag_wrapping" in p["usual"]["flags"] for p in parts.planes])),
         "benchmark_seconds": sum(p["part_seconds"] for p in done if p is not None),
         "machine": machine(),

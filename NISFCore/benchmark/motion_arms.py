@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from NISFCore.benchmark.motion_plan import Arm, MotionPlan
 from NISFCore.benchmark.motion_truth import PlaneTruth
+from NISFCore.errors import StudyError
 from NISFCore.motion.config import DEFAULT, DescentConfig
 from NISFCore.motion.descent import descend
 from NISFCore.motion.field import DisplacementField
@@ -50,7 +52,7 @@ class Race:
         return self.priors[arm].state(field, self.seen)
 
     def after(self, state: Tensor, budget: int, rate: float) -> DisplacementField:
-        """A descent of `budget` steps from a state."""
+        """A descent of `budget` steps from a state; one that diverges is left where it began."""
         field = self.seen.field(DEFAULT)
         field.load_flat_state(state)
         config = DescentConfig(
@@ -60,7 +62,10 @@ class Race:
             opening_share=self.plan.opening_share,
         )
         terms, points, times = self.seen.data_terms(config), self.seen.points, self.seen.times
-        descend(field, terms, points, times, config, SilentProgress(), self.cancel)
+        try:
+            descend(field, terms, points, times, config, SilentProgress(), self.cancel)
+        except StudyError:
+            field.load_flat_state(state)
         return field
 
     def arm(self, arm: Arm, rates: Rates) -> dict[str, Any]:
@@ -76,7 +81,9 @@ class Race:
             rate = rates[arm.value][str(self.plan.tuned_budget(budget))]
             field = self.after(state, budget, rate)
             seconds = time.process_time() - began
-            found[str(budget)] = {**self.truth.scores(field), "descent_seconds": seconds}
+            has_diverged = bool(torch.equal(field.flat_state(), state))
+            scores = {**self.truth.scores(field), "has_diverged": has_diverged}
+            found[str(budget)] = {**scores, "descent_seconds": seconds}
         return found
 
     def sweep(self, arm: Arm) -> dict[str, list[float]]:

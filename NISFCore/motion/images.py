@@ -37,12 +37,22 @@ class ImageStack:
 
     def sample(self, points: Tensor) -> Tensor:
         """Values `(n_frames, n_channels, n)` at local points `(n_frames, n, n_dims)`: each frame at
-        its own; outside of the image the border's value."""
+        its own; outside of the image the border's value.
+
+        Raises:
+            StudyError: for points that are no numbers: a solver has failed.
+        """
         A = self.pixel_from_local
         rows, cols = self.values.shape[-2:]
         size = torch.tensor([cols - 1, rows - 1], dtype=A.dtype, device=A.device)
         pixels = points @ A[:, :-1].T + A[:, -1]
-        grid = (2 * pixels / size - 1)[:, None]
+        # clamped here: what is far outside, or no number, would be read from anywhere in memory
+        grid = (2 * pixels / size - 1).clamp(-1.0, 1.0)[:, None]
+        if bool(grid.isnan().any()):
+            raise StudyError(
+                "the motion could not be estimated: the solver diverged; check labels and images, "
+                "or fit with fewer steps or a lower rate"
+            )
         return grid_sample(self.values, grid, align_corners=True, padding_mode="border")[:, :, 0]
 
 

@@ -4,9 +4,12 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
+from NISFCore.errors import StudyError
 from NISFCore.geometry.planes import pixel_centres_ras
 from NISFCore.motion.harp import TagWave, demodulated, refined_wave, wrapped
+from NISFCore.motion.images import ImageStack
 from Testing.Core.motion.movies import SPACING_MM, Ring, RingMotion
 
 
@@ -58,3 +61,12 @@ def test_wrapping_is_into_half_open_turns() -> None:
     assert wrapped(np.array([math.pi, -math.pi, 3 * math.pi + 0.1])) == pytest.approx(
         [-math.pi, -math.pi, -math.pi + 0.1]
     )
+
+
+def test_points_far_outside_show_the_border_and_no_numbers_are_refused() -> None:
+    values = torch.arange(6.0).reshape(1, 1, 2, 3)
+    stack = ImageStack(values, torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]))
+    far = torch.tensor([[[1e30, 1e30], [-1e30, -1e30]]])
+    assert stack.sample(far)[0, 0].tolist() == [5.0, 0.0]
+    with pytest.raises(StudyError, match="diverged"):
+        stack.sample(torch.full((1, 1, 2), torch.nan))
