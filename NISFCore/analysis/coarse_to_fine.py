@@ -228,11 +228,9 @@ class GridRenderer:
         t = float(self._cycle.cycle_fractions[index])
         for slab in self._slabs:
             self._cancel.check()
-            inside = self._inside[slab]
-            ijk = np.argwhere(inside)[:, ::-1] + [0, 0, slab.start]
-            values = heart.detail(apply_affine(self._grid.ras_from_ijk, ijk), t)
-            if values is not None:
-                intensity[slab][inside] += values
+            detail = heart.detail_on_grid(self._grid.slab(slab), t)
+            if detail is not None:
+                intensity[slab] += np.where(self._inside[slab], detail, 0)
 
     # -- labels -----------------------------------------------------------------------------
 

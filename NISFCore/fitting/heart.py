@@ -8,6 +8,7 @@ import numpy.typing as npt
 import torch
 
 from NISFCore.geometry.field import FieldSamples, HeartBox
+from NISFCore.geometry.grids import Grid
 from NISFCore.geometry.spaces import Affine, Points, apply_affine, invert_affine
 from NISFCore.labels import N_LABELS, Label
 from NISFCore.model.decoder import Decoder
@@ -57,12 +58,13 @@ class FittedHeart:
         smooth._detail = None
         return smooth
 
-    def detail(self, points_ras: Points, cycle_fraction: float) -> npt.NDArray[np.float32] | None:
-        """What the intensities at points `(..., 3)` are more than the decoder's, `(...)`; None if
+    def detail_on_grid(self, grid: Grid, cycle_fraction: float) -> npt.NDArray[np.float32] | None:
+        """What the intensities on a grid are more than the decoder's, `(n_k, n_j, n_i)`; None if
         they are the decoder's."""
         if self._detail is None:
             return None
-        return self._detail.at(apply_affine(self._canonical_from_ras, points_ras), cycle_fraction)
+        canonical_from_ijk = self._canonical_from_ras @ grid.ras_from_ijk
+        return self._detail.on_grid(canonical_from_ijk, grid.shape, cycle_fraction)
 
     def contains(self, points_ras: Points) -> npt.NDArray[np.bool_]:
         """True for the points `(..., 3)` inside the modelled region, `(...)`."""

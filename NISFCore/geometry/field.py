@@ -80,6 +80,6 @@ class DetailedField(HeartField, Protocol):
     @property
     def without_detail(self) -> HeartField: ...
 
-    def detail(self, points_ras: Points, cycle_fraction: float) -> npt.NDArray[np.float32] | None:
-        """Detail `(...)` at points `(..., 3)`; None if there is none."""
+    def detail_on_grid(self, grid: Grid, cycle_fraction: float) -> npt.NDArray[np.float32] | None:
+        """Detail `(n_k, n_j, n_i)` on a grid; None if there is none."""
         ...

@@ -39,6 +39,13 @@ class Grid:
         j, i = np.meshgrid(np.arange(n_j), np.arange(n_i), indexing="ij")
         return apply_affine(self.ras_from_ijk, np.stack([i, j, np.full_like(i, k)], axis=-1))
 
+    def slab(self, planes: slice) -> "Grid":
+        """Some consecutive planes as a grid of their own."""
+        first, last, _ = planes.indices(self.shape[0])
+        ras_from_ijk = self.ras_from_ijk.copy()
+        ras_from_ijk[:3, 3] = apply_affine(self.ras_from_ijk, [0, 0, first])
+        return Grid(ras_from_ijk, (last - first, *self.shape[1:]))
+
     def points_ras(self) -> Points:
         """All voxel centres, `(n_k, n_j, n_i, 3)`."""
         return np.stack([self.slab_points_ras(k) for k in range(self.shape[0])])

@@ -2,7 +2,7 @@
 
     I(x, t) = f(x, t) + sum_k b_k(t) g_k(x),   b = 1, cos 2 pi k t, sin 2 pi k t
 
-g is trilinear on a grid in canonical space, 0 outside it, so that between slices and far from them
+g is trilinear on a grid in canonical space, 0 from one cell outside it on, so that between slices and far from them
 the decoder has the word. Not in the paper, whose decoder shows what its latent can express.
 """
 
@@ -14,7 +14,10 @@ import numpy.typing as npt
 import torch
 from torch.nn.functional import grid_sample
 
-from NISFCore.geometry.spaces import Points
+from NISFCore.geometry.spaces import Affine, Points, apply_affine
+
+PARALLEL_MM = 1e-3
+"""A grid whose points are moved by less where its axes are taken to be the canonical ones."""
 
 Array = npt.NDArray[np.float32]
 
@@ -47,6 +50,27 @@ class IntensityDetail:
         found = grid_sample(volume, where, align_corners=True, padding_mode="zeros")
         return np.asarray(found.view(points_mm.shape[:-1]).numpy())
 
+    def on_grid(
+        self, canonical_from_ijk: Affine, shape_kji: tuple[int, int, int], cycle_fraction: float
+    ) -> Array:
+        """Values at the points of a grid, `shape_kji`, all at one time.
+
+        Where the grid's axes are those of canonical space, as an export's are, this is three small
+        matrix products; else its points are looked up.
+        """
+        A = canonical_from_ijk[:3, :3]
+        if np.abs(A - np.diag(np.diag(A))).max() * max(shape_kji) > PARALLEL_MM:
+            ijk = np.moveaxis(np.indices(shape_kji)[::-1], 0, -1)
+            return self.at(apply_affine(canonical_from_ijk, ijk), cycle_fraction)
+        starts = (canonical_from_ijk[:3, 3] - self.low_mm) / self.spacing_mm
+        steps, sizes = np.diag(A) / self.spacing_mm, self.values.shape[:0:-1]
+        along_i, along_j, along_k = (
+            _hats(start + step * np.arange(n), n_nodes)
+            for start, step, n, n_nodes in zip(starts, steps, shape_kji[::-1], sizes, strict=True)
+        )
+        rows = np.tensordot(along_k, self._volume(cycle_fraction), 1)
+        return np.asarray(along_j @ (rows @ along_i.T))
+
     @cached_property
     def _per_mm(self) -> npt.NDArray[np.float64]:
         """From mm to the [-1, 1] of `grid_sample`, whose ends are the outer nodes."""
@@ -55,3 +79,10 @@ class IntensityDetail:
     def _volume(self, cycle_fraction: float) -> Array:
         weights = harmonics([cycle_fraction], (len(self.values) - 1) // 2)[0]
         return np.tensordot(weights.astype(np.float32), self.values, 1)
+
+
+def _hats(positions: npt.NDArray[np.float64], n_nodes: int) -> Array:
+    """Linear interpolation from nodes 0 to n_nodes - 1, `(n, n_nodes)`; beyond them it fades to 0
+    within one cell, as `grid_sample` does."""
+    weights = np.maximum(0, 1 - np.abs(positions[:, None] - np.arange(n_nodes)))
+    return weights.astype(np.float32)

@@ -15,6 +15,7 @@ from NISFCore.fitting.intensity_detail import with_intensity_detail
 from NISFCore.fitting.result import FitResult
 from NISFCore.geometry.field import DetailedField
 from NISFCore.geometry.planes import normal_ras, pixel_centres_ras
+from NISFCore.geometry.rigid import rigid, rotation_from_rotvec
 from NISFCore.geometry.spaces import Points, apply_affine
 from NISFCore.labels import N_LABELS
 from NISFCore.model.intensity_detail import IntensityDetail, harmonics
@@ -141,7 +142,7 @@ def test_renderings_show_it() -> None:
     assert np.percentile(error, 99) < 0.03
     assert np.percentile(np.abs(plain.intensity - dense.intensity), 99) > 0.04
     assert (coarse.labels == dense.labels).mean() > 0.999
-    assert result.field.without_detail.detail(np.zeros((1, 3)), 0.0) is None
+    assert result.field.without_detail.detail_on_grid(grid, 0.0) is None
 
 
 def test_cancel() -> None:
@@ -175,3 +176,17 @@ def test_a_detail_is_trilinear_and_ends_at_its_grid() -> None:
     np.testing.assert_allclose(detail.at(inside, 1.3), expected, atol=1e-5)
     assert (detail.at(low - spacing * [[2, 0, 0], [0, 2, 0]], 0.3) == 0).all()
     assert detail.at(inside.reshape(5, 10, 3), 0.3).shape == (5, 10)
+
+
+@pytest.mark.parametrize("turn_rad", [0.0, 0.3])
+def test_a_grid_has_the_values_of_its_points(turn_rad: float) -> None:
+    """By matrix products where the axes are parallel, by looking points up where they are not."""
+    rng = np.random.default_rng(3)
+    low, spacing = np.array([-4.0, 2.0, 10.0]), np.array([2.0, 3.0, 5.0])
+    detail = IntensityDetail(low, spacing, rng.normal(size=(5, 6, 5, 4)).astype(np.float32))
+    A = rigid(rotation_from_rotvec([0.0, turn_rad, 0.0]), [-6.3, 0.7, 8.1])
+    A[:3, :3] = A[:3, :3] @ np.diag([0.9, 1.3, 2.1])
+    shape = (13, 12, 11)
+    expected = detail.at(apply_affine(A, np.moveaxis(np.indices(shape)[::-1], 0, -1)), 0.4)
+    np.testing.assert_allclose(detail.on_grid(A, shape, 0.4), expected, atol=1e-5)
+    assert 0.05 < (expected == 0).mean() < 0.9

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from NISFCore.geometry.field import FieldSamples, HeartBox
 from NISFCore.geometry.grids import Grid, box_grid
+from NISFCore.geometry.rigid import rigid, rotation_from_rotvec
 from NISFCore.geometry.spaces import Affine, apply_affine, invert_affine
 from Testing.Core.geometry.motions import Array, rigid_motions, vectors
 
@@ -96,3 +97,8 @@ def test_labels_of_samples_are_the_most_probable() -> None:
     samples = FieldSamples(np.zeros(2, dtype=np.float32), p)
     assert samples.labels.tolist() == [2, 0]
     assert samples.labels.dtype == np.uint8
+
+
+def test_a_slab_is_the_same_points() -> None:
+    grid = box_grid(rigid(rotation_from_rotvec([0.3, -0.5, 0.2]), [4, 5, 6]), [0] * 3, [20] * 3, 3)
+    np.testing.assert_allclose(grid.slab(slice(2, 5)).points_ras(), grid.points_ras()[2:5])
