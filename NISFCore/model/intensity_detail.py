@@ -2,8 +2,8 @@
 
     I(x, t) = f(x, t) + sum_k b_k(t) g_k(x),   b = 1, cos 2 pi k t, sin 2 pi k t
 
-g is trilinear on a grid in canonical space, 0 from one cell outside it on, so that between slices and far from them
-the decoder has the word. Not in the paper, whose decoder shows what its latent can express.
+g is trilinear on a grid in canonical space, 0 from one cell outside it on; far from all slices the
+decoder has the word. Not in the paper, whose decoder shows what its latent can express.
 """
 
 from dataclasses import dataclass
