@@ -7,7 +7,6 @@ that a scene close, a restored scene or a deleted node could make wrong.
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,8 @@ from NISFCore.errors import NISFError
 from NISFLib.choices import PREVIEW_FORMATS, PREVIEW_MM, SCENE_FORMATS, Device
 from NISFLib.input_sources import InputSources
 from NISFLib.job import JobOutcome, JobState
+from NISFLib.motion_fitting import MotionFitting
+from NISFLib.panel_state import PanelState
 from NISFLib.refitting import RESULT_FILE, Refitting
 from NISFLib.render_info import RenderInfo
 from NISFLib.runner import Ending, Runner, Step
@@ -26,27 +27,6 @@ from NISFLib.worker_python import nisf_command
 
 PARTLY = "Some phases are still those before the refit: refit again to see it all."
 WELCOME = "Choose a study and read it."
-
-
-@dataclass(frozen=True)
-class PanelState:
-    """What the panel shows of its state. A `why_not_...` is empty where the action is possible.
-
-    Attributes:
-        status: one line; `is_error` if it tells of a failure.
-        fraction: of the current stage, None if nothing runs or it is unknown.
-    """
-
-    status: str
-    is_error: bool
-    is_busy: bool
-    fraction: float | None
-    why_not_read: str
-    why_not_fit: str
-    why_not_export: str
-    why_not_annotate: str = ""
-    why_not_refit: str = ""
-    why_not_ask: str = ""
 
 
 class Controller:
@@ -76,6 +56,7 @@ class Controller:
         self._read_from: object = None
         self._study: Path | None = None
         self.refitting = Refitting(heart, self._work, settings, self._progress)
+        self.motion = MotionFitting(heart, self.refitting, self._work, self._progress)
         self.table = StudyTable()
         self.rendered: RenderInfo | None = None
         self.n_cycle_phases = 0
@@ -99,6 +80,7 @@ class Controller:
             why_not_annotate=self._busy() or self.refitting.why_not_annotate(),
             why_not_refit=self._busy() or self.refitting.why_not_refit(),
             why_not_ask=self._busy() or self.refitting.why_not_ask(),
+            why_not_fit_motion=self._busy() or self.motion.why_not_fit(),
         )
 
     def _busy(self) -> str:
@@ -134,6 +116,10 @@ class Controller:
     def refit(self) -> None:
         """Refit with all annotations that are included, and show the heart."""
         self._attempt(self._refit)
+
+    def fit_motion(self) -> None:
+        """Estimate the motion of the LV wall in the present result, and show it."""
+        self._attempt(self._fit_motion)
 
     def propose(self) -> None:
         """Ask which slice to annotate next."""
@@ -284,6 +270,7 @@ class Controller:
             self.heart.load_result(folder, study, load, progress=self._progress)
             if not has_surfaces:  # the first look at another fit
                 self.refitting.begin_with(result)
+            self.motion.show(result)
             self.rendered = RenderInfo.of(folder, load, has_surfaces)
             if phases == "all":
                 self.n_cycle_phases = len(self.rendered.phases)
@@ -332,6 +319,11 @@ class Controller:
             phases = ",".join(map(str, shown.phases))
         self.runner.start(self.refitting.refit_steps(self._cycle_phase(), phases))
 
+    def _fit_motion(self) -> None:
+        if reason := self._busy() or self.motion.why_not_fit():
+            raise NISFError(reason)
+        self.runner.start([self.motion.fit_step()])
+
     def _ask(self, step: Callable[[], Step]) -> None:
         if reason := self._busy() or self.refitting.why_not_ask():
             raise NISFError(reason)
@@ -377,14 +369,14 @@ class Controller:
             self._say(ending.message, is_error=True)
 
     def _success_text(self) -> str:
-        if text := self.refitting.done_text():
+        if text := self.refitting.done_text() or self.motion.done_text():
             return text
         heart = self.heart
         if heart.has_result:
             n_outliers = sum(s.is_outlier for s in heart.slices)
             outliers = f"; {n_outliers} slice(s) need a look" if n_outliers else ""
             done = f"Done: {heart.n_phases} phases in the scene{outliers}."
-            return f"{done} {self._written_text()}".strip()
+            return " ".join(filter(None, (done, self._written_text(), self.motion.note())))
         n = sum(row.recognised for row in self.table.rows)
         return f"Read: {n} slices. Check the table, then fit."
 

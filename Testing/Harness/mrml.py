@@ -112,6 +112,8 @@ def _boot(slicer: Any) -> None:
     application.SetMRMLScene(scene)
     application.GetColorLogic().SetMRMLScene(scene)
     application.GetColorLogic().AddDefaultColorNodes()
+    # as Slicer's own module of colours does, which wants to find an installed Slicer
+    scene.RegisterNodeClass(slicer.vtkMRMLColorLegendDisplayNode())
     application.SetSliceLogics(vtk.vtkCollection())
     application.SetViewLogics(vtk.vtkCollection())
     slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(scene, True)

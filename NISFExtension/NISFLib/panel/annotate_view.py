@@ -6,9 +6,10 @@ from typing import Any
 import qt
 import slicer
 
-from NISFLib.controller import Controller, PanelState
+from NISFLib.controller import Controller
 from NISFLib.panel.bindings import set_quietly
 from NISFLib.panel.tables import prepare, text_item
+from NISFLib.panel_state import PanelState
 from NISFLib.scene import HeartScene, SceneAnnotation
 
 COLUMNS = ("Use", "Slice", "Frame", "Complete", "Began with", "Drawn", "Remark")

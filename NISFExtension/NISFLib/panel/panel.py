@@ -19,6 +19,7 @@ from NISFLib.panel.annotate_view import AnnotateView
 from NISFLib.panel.bindings import PathBinding, set_quietly
 from NISFLib.panel.database import DatabaseView
 from NISFLib.panel.heart_view import HeartView
+from NISFLib.panel.motion_view import MotionView
 from NISFLib.panel.tables import StudyTableView
 from NISFLib.parameters import PATH_PARAMETERS, settings_of
 from NISFLib.runner import Runner
@@ -72,6 +73,7 @@ class Panel:
         self._annotate_view = AnnotateView(
             ui, self.heart, self.controller, self._act, self._heart_view.show_slice
         )
+        self._motion_view = MotionView(ui, self.heart, self.controller, self._act)
         self._database = DatabaseView(ui, self.sources, self.render)
         self._paths = [PathBinding(getattr(ui, n), n, self._write) for n in PATH_PARAMETERS]
         self._connect_buttons()
@@ -127,6 +129,7 @@ class Panel:
             self._database.fill()
         self._heart_view.fill()
         self._annotate_view.fill()
+        self._motion_view.fill()
         self._shown_table = None
         self.render()
 
@@ -137,6 +140,7 @@ class Panel:
         self.list_sequences()
         self._heart_view.follow()
         self._annotate_view.fill()
+        self._motion_view.fill()
         self.render()
 
     def close(self) -> None:
@@ -167,6 +171,7 @@ class Panel:
         ui.progressBar.setMaximum(0 if unknown else 1000)  # no maximum: it swings
         ui.progressBar.setValue(round(1000 * (state.fraction or 0.0)))
         self._annotate_view.render(state)
+        self._motion_view.render(state)
         pairs = (
             (ui.readButton, state.why_not_read, "Read the study and show its slices."),
             (ui.fitButton, state.why_not_fit, "Align the slices and reconstruct the heart."),

@@ -4,9 +4,12 @@ from NISFLib.scene.annotations import SceneAnnotation, WrittenAnnotation
 from NISFLib.scene.cine_input import write_cine_input
 from NISFLib.scene.estimates import SceneEstimate, estimate_grid, estimate_load
 from NISFLib.scene.files import SceneFormat, save_bundle, save_files
-from NISFLib.scene.heart_scene import HeartScene, Part
+from NISFLib.scene.heart_scene import HeartScene
 from NISFLib.scene.loading import LoadProgress, LoadSettings
+from NISFLib.scene.motion import SceneMotion
+from NISFLib.scene.motion_folder import Strain
 from NISFLib.scene.nodes import SceneError
+from NISFLib.scene.parts import Part
 from NISFLib.scene.plots import ProfilePair
 from NISFLib.scene.slices import SceneSlice
 
@@ -20,7 +23,9 @@ __all__ = [
     "SceneError",
     "SceneEstimate",
     "SceneFormat",
+    "SceneMotion",
     "SceneSlice",
+    "Strain",
     "WrittenAnnotation",
     "estimate_grid",
     "estimate_load",

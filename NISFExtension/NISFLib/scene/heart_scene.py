@@ -1,25 +1,29 @@
 """`HeartScene`: what the panel, the tests and scripts call. It keeps nothing but the scene."""
 
-from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from NISFLib.scene import annotations, certainty, loading, plots, slices, tables, updating, views
+from NISFLib.scene import (
+    annotations,
+    certainty,
+    loading,
+    motion,
+    parts,
+    plots,
+    slices,
+    tables,
+    updating,
+    views,
+)
 from NISFLib.scene.annotations import SceneAnnotation, WrittenAnnotation
 from NISFLib.scene.cycle import ED_PHASE, ES_PHASE, FRACTIONS, description, drive_again, now_of
 from NISFLib.scene.loading import NOTES, SUBJECT, LoadProgress, LoadSettings
+from NISFLib.scene.motion import SceneMotion
+from NISFLib.scene.motion_folder import Strain
 from NISFLib.scene.nodes import SLICE, Nodes, Role, default_scene
+from NISFLib.scene.parts import Part
 from NISFLib.scene.plots import ProfilePair
 from NISFLib.scene.slices import SceneSlice
-
-
-class Part(Enum):
-    """What can be shown and hidden."""
-
-    PLANES = "slices as planes in 3D"
-    OUTLINES = "outlines in slice views"
-    SURFACES = "surfaces in 3D"
-    INTENSITY = "super-resolved image as background of the slice views"
 
 
 class HeartScene:
@@ -291,39 +295,49 @@ class HeartScene:
         """Take the map away."""
         certainty.hide(self.nodes)
 
+    # Cardiac motion: displacement of the LV wall and its strain
+
+    def load_motion(self, folder: Path, progress: LoadProgress | None = None) -> None:
+        """Show what `nisf motion fit` wrote, in the place of the labels' surfaces.
+
+        Raises:
+            SceneError: if it cannot be read, or there is no heart; the scene is as it was then.
+        """
+        motion.load(self.nodes, folder, progress)
+        self.set_visible(Part.SURFACES, False)
+
+    @property
+    def motion(self) -> SceneMotion | None:
+        """The motion that the scene shows, None without one."""
+        return motion.scene_motion(self.nodes)
+
+    def color_wall(self, direction: Strain) -> None:
+        """Colour the wall, and plot its segments, by strain in a direction.
+
+        Raises:
+            SceneError: if it is not known.
+        """
+        motion.color_by(self.nodes, direction)
+
+    @property
+    def strain_chart(self) -> Any:
+        """The plot chart node of the whole wall's strain, or None."""
+        return self.nodes.one(Role.STRAIN_CHART)
+
+    @property
+    def segment_chart(self) -> Any:
+        """The plot chart node of the segments' strain in the wall's direction, or None."""
+        return self.nodes.one(Role.SEGMENT_CHART)
+
     # What is shown
 
     def visible(self, part: Part) -> bool:
         """Whether a part is shown; False if there is none."""
-        if part is Part.INTENSITY:
-            return views.shows_intensity(self.nodes)
-        if part is Part.PLANES:
-            planes = [plane.GetDisplayNode() for plane in self.nodes.all(Role.SLICE_PLANE)]
-            return any(display is not None and display.GetVisibility() for display in planes)
-        display = self._segmentation_display
-        if display is None or not display.GetVisibility():
-            return False
-        is_2d = part is Part.OUTLINES
-        return bool(display.GetVisibility2DOutline() if is_2d else display.GetVisibility3D())
+        return parts.visible(self.nodes, part)
 
     def set_visible(self, part: Part, on: bool) -> None:
         """Show or hide a part; nothing happens if there is none."""
-        display = self._segmentation_display
-        if part is Part.INTENSITY:
-            views.show_intensity(self.nodes, on)
-        elif part is Part.PLANES:
-            slices.show_planes(self.nodes, on)
-        elif display is not None:
-            display.SetVisibility(True)
-            set_part = (
-                display.SetVisibility2DOutline if part is Part.OUTLINES else display.SetVisibility3D
-            )
-            set_part(on)
-
-    @property
-    def _segmentation_display(self) -> Any:
-        node = self.segmentation
-        return None if node is None else node.GetDisplayNode()
+        parts.set_visible(self.nodes, part, on)
 
     @property
     def segmentation(self) -> Any:

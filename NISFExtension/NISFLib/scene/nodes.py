@@ -56,6 +56,22 @@ class Role(str, Enum):
     PROFILE_NOW = "profile table now"
     PROFILE_SERIES = "profile series"
     PROFILE_CHART = "profile chart"
+    WALL = "strain wall"
+    WALL_NOW = "strain wall now"
+    ARROWS = "displacement arrows"
+    ARROWS_NOW = "displacement arrows now"
+    STRAIN_COLORS = "strain colours"
+    STRAIN_LEGEND = "strain legend"
+    STRAIN_TABLE = "strain table"
+    PEAK_TABLE = "peak strain table"
+    SEGMENT_TABLE = "segment strain table"
+    STRAIN_CURSOR = "strain cursor"
+    STRAIN_CURSOR_NOW = "strain cursor now"
+    STRAIN_SERIES = "strain series"
+    STRAIN_CHART = "strain chart"
+    SEGMENT_SERIES = "segment strain series"
+    SEGMENT_CHART = "segment strain chart"
+    BULLSEYE = "bullseye"
 
 
 NOW = {
@@ -66,6 +82,9 @@ NOW = {
     Role.SEGMENTATION: Role.SEGMENTATION_NOW,
     Role.MODEL: Role.MODEL_NOW,
     Role.PROFILE_TABLE: Role.PROFILE_NOW,
+    Role.WALL: Role.WALL_NOW,
+    Role.ARROWS: Role.ARROWS_NOW,
+    Role.STRAIN_CURSOR: Role.STRAIN_CURSOR_NOW,
 }
 """Role of a sequence → role of its current phase."""
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import slicer
 
-from NISFLib.scene import annotations, certainty, heart, plots, slices, tables
+from NISFLib.scene import annotations, certainty, heart, motion, parts, plots, slices, tables
 from NISFLib.scene.cycle import (
     ED_PHASE,
     ES_PHASE,
@@ -45,10 +45,18 @@ def update_result(nodes: Nodes, folder: Path, progress: LoadProgress | None = No
         replace_phase(nodes, role, k, node)
     update_now(nodes, nodes.one(Role.BROWSER))
     nodes.remove(Role.MODEL, Role.MODEL_NOW)  # they are of the heart before
+    _remove_motion(nodes)
     certainty.hide(nodes)
     slices.update_motions(nodes, result.motions)
     _update_figures(nodes, result, fractions)
     annotations.attach(nodes)
+
+
+def _remove_motion(nodes: Nodes) -> None:
+    """It is of the heart before; the surfaces stand where its wall stood."""
+    if parts.visible(nodes, parts.Part.WALL):
+        parts.set_visible(nodes, parts.Part.SURFACES, True)
+    motion.remove(nodes)
 
 
 def _places(fractions: npt.NDArray[np.float64], rendered: npt.NDArray[np.float64]) -> Places:

@@ -1,9 +1,10 @@
 """A quick stand-in for `python -m NISFCore` that leaves real results, made beforehand.
 
-    python -m replay_worker inspect|fit|export INPUT ... --progress json --cancel-file F
+    python -m replay_worker inspect|fit|export|motion INPUT ... --progress json --cancel-file F
 
-The folder of `NISF_REPLAY` holds what the real program wrote: `study`, `result`, `export`, and its
-last words in `inspect.json`. `NISF_REPLAY_MODE` makes it misbehave: `COMMAND=MODE`, ...
+The folder of `NISF_REPLAY` holds what the real program wrote: `study`, `result`, `export`, for some
+tests `motion`, and its last words in `inspect.json`. `NISF_REPLAY_MODE` makes it misbehave:
+`COMMAND=MODE`, ...
 """
 
 import json
@@ -62,23 +63,32 @@ def work(words: list[str], mode: str, cancel: CancelToken) -> None:
             Path(os.environ["NISF_REPLAY_HEART"]).write_text(str(step))
 
 
+def leave(words: list[str], made: Path) -> None:
+    """The results, where the program leaves them."""
+    if words[0] == "motion":
+        shutil.copytree(made / "motion", Path(words[2]) / "motion", dirs_exist_ok=True)
+        return
+    name, source = MADE[words[0]]
+    shutil.copytree(made / source, option(words, name), dirs_exist_ok=True)
+
+
 def main() -> None:
     *words, _, _, _, cancel_file = sys.argv[1:]
     made = Path(os.environ["NISF_REPLAY"])
     modes = dict(part.split("=") for part in os.environ.get("NISF_REPLAY_MODE", "").split() if part)
     mode = modes.get(words[0], "")
     misbehave(mode, words)
-    if not Path(words[1]).exists():
-        say(event="error", message=f"there is no {words[1]}; give a folder that exists")
+    given = Path(words[2] if words[0] == "motion" else words[1])
+    if not given.exists():
+        say(event="error", message=f"there is no {given}; give a folder that exists")
         sys.exit(2)
     try:
         work(words, mode, CancelToken(Path(cancel_file)))
     except Cancelled as error:
         say(event="cancelled", message=str(error))
         sys.exit(130)
-    name, source = MADE[words[0]]
     if mode != "nothing":
-        shutil.copytree(made / source, option(words, name), dirs_exist_ok=True)
+        leave(words, made)
     answer = {"arguments": words}
     if words[0] == "inspect":
         answer |= json.loads((made / "inspect.json").read_text(encoding="utf-8"))
