@@ -22,6 +22,7 @@ SECTIONS = (
     "alignSection",
     "heartSection",
     "refitSection",
+    "motionSection",
     "exportSection",
     "batchSection",
 )
@@ -94,6 +95,11 @@ def main(arguments: list[str]) -> None:
     panel.ui.esButton.click()
     photographer.take("panel-heart", "heartSection")
     photographer.take("panel-export", "exportSection")
+    panel.ui.fitMotionButton.click()
+    photographer.wait()
+    if panel.heart.motion is None:
+        sys.exit(panel.ui.statusLabel.text)
+    photographer.take("panel-motion", "motionSection")
     panel.ui.annotateSliceButton.click()
     panel.ui.edButton.click()
     panel.ui.annotateSliceButton.click()
