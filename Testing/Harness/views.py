@@ -26,7 +26,6 @@ VIEW_MANAGERS = (
     "vtkMRMLViewDisplayableManager",
     "vtkMRMLModelDisplayableManager",
     "vtkMRMLSegmentationsDisplayableManager3D",
-    "vtkMRMLColorLegendDisplayableManager",
 )
 
 
