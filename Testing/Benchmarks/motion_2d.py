@@ -14,28 +14,23 @@ scored at ES over the wall. Ways that are compared:
     cine         images and labels of the untagged cine (`fit_cine_plane`)
 """
 
-import json
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-import torch
 import tyro
 
+from NISFCore.benchmark.motion_truth import PlaneTruth
 from NISFCore.data.study import CineSlice
-from NISFCore.files import write_text_atomically
-from NISFCore.motion.cardiac_frame import CIRCUMFERENTIAL, RADIAL
 from NISFCore.motion.config import DEFAULT
 from NISFCore.motion.fit import fit_cine_plane, fit_tagged_plane
 from NISFCore.motion.gauss_newton import start_from_phase
 from NISFCore.motion.plane import plane_of
 from NISFCore.motion.result import MotionResult
-from NISFCore.motion.strain import deformation_gradient, directional_strain, displacement_ras
 from NISFCore.motion.tagged import observe, tagged_series
 from NISFCore.phantom.displacement import DisplacementTruth
 from NISFCore.phantom.motion_population import MotionKind, sample_motion_heart
@@ -44,10 +39,9 @@ from NISFCore.phantom.scanner import simulate_study
 from NISFCore.phantom.tag_pattern import TagKind, TagPattern
 from NISFCore.phantom.tagging import simulate_tagged_study
 from NISFCore.progress import CancelToken
+from Testing.Benchmarks.motion_runs import KINDS, run, timed, with_labels_of_ed
 
-Array = npt.NDArray[np.float64]
 FIRST_SEED = 7_710_000
-N_SEGMENT_POINTS = 5
 
 
 @dataclass(frozen=True)
@@ -64,71 +58,10 @@ class Settings:
     out: Path
     subjects: int = 2
     first_seed: int = FIRST_SEED
-    kinds: tuple[MotionKind, ...] = (
-        MotionKind.HEALTHY,
-        MotionKind.DYSFUNCTIONAL,
-        MotionKind.DYSSYNCHRONOUS,
-        MotionKind.LARGE,
-    )
+    kinds: tuple[MotionKind, ...] = KINDS
 
 
-@dataclass(frozen=True)
-class Truth:
-    """Displacement `(n_times, n, 3)` in the plane and strain `(n_times, n, 2)` of the wall."""
-
-    points_ras: Array
-    displacement: Array
-    strain: Array
-    segments: npt.NDArray[np.uint8]
-    es: int
-
-    @staticmethod
-    def of(truth: DisplacementTruth, cine: CineSlice) -> "Truth":
-        """At the wall's pixels and the slice's times."""
-        plane = plane_of(cine, None)
-        points, times = plane.points_ras, cine.cycle_fractions
-        axes = plane.placement.axes
-        u = np.stack([truth.displacement_mm(points, float(t)) for t in times])
-        F = np.stack([truth.deformation_gradient(points, float(t)) for t in times])
-        E = directional_strain(F, plane.frame.directions(points))[..., :2]
-        es = int(np.argmin(E[..., CIRCUMFERENTIAL].mean(axis=1)))
-        return Truth(points, u @ axes.T @ axes, E, plane.frame.segments(points), es)
-
-    def scores(self, displacement: Array, strain: Array) -> dict[str, float]:
-        """RMSE in mm; errors at ES in points (1 point is a strain of 0.01)."""
-        error = 100 * (strain - self.strain)[self.es]
-        circumferential = error[:, CIRCUMFERENTIAL]
-        members = [self.segments == k for k in np.unique(self.segments)]
-        by_segment = [
-            abs(circumferential[m].mean()) for m in members if m.sum() >= N_SEGMENT_POINTS
-        ]
-        squares = ((displacement - self.displacement) ** 2).sum(axis=-1)
-        return {
-            "rmse_mm": float(np.sqrt(squares.mean())),
-            "gcs_points": float(abs(circumferential.mean())),
-            "segmental_points": float(np.mean(by_segment)),
-            "grs_points": float(abs(error[:, RADIAL].mean())),
-        }
-
-
-def score(truth: Truth, result: MotionResult) -> dict[str, float]:
-    """Scores of one result."""
-    field, times = result.displacement_field, result.cycle_fractions
-    F = deformation_gradient(field, truth.points_ras, times)
-    E = directional_strain(F, result.frame.directions(truth.points_ras))[..., :2]
-    return truth.scores(displacement_ras(field, truth.points_ras, times), E)
-
-
-def timed(truth: Truth, fit: Callable[[], MotionResult]) -> dict[str, Any]:
-    """Scores, processor seconds and flags of one fit."""
-    began = time.process_time()
-    result = fit()
-    seconds = time.process_time() - began
-    codes = [flag.code for flag in result.flags]
-    return {**score(truth, result), "cpu_seconds": seconds, "flags": codes}
-
-
-def phase_only(slices: list[CineSlice], truth: Truth) -> dict[str, Any]:
+def phase_only(slices: list[CineSlice], truth: PlaneTruth) -> dict[str, Any]:
     """The start alone."""
     plane, config = plane_of(slices[0], None), DEFAULT.start
     seen = [
@@ -140,15 +73,7 @@ def phase_only(slices: list[CineSlice], truth: Truth) -> dict[str, Any]:
     began = time.process_time()
     start_from_phase(field, seen, plane.local_points(), config, CancelToken())
     seconds = time.process_time() - began
-    result = MotionResult(field, plane.frame, plane.points_ras, times.double().numpy(), False)
-    return {**score(truth, result), "cpu_seconds": seconds}
-
-
-def with_labels_of_ed(cine: CineSlice) -> CineSlice:
-    """No labels after the first frame."""
-    assert cine.labels is not None  # simulated
-    first = np.arange(cine.n_phases) == 0
-    return replace(cine, labels=replace(cine.labels, annotated=first))
+    return {**truth.scores(field), "cpu_seconds": seconds}
 
 
 def with_labels_off(cine: CineSlice, seed: int) -> CineSlice:
@@ -160,58 +85,42 @@ def with_labels_off(cine: CineSlice, seed: int) -> CineSlice:
     return replace(cine, labels=replace(cine.labels, values=values))
 
 
+def scored(truth: PlaneTruth, fit: Callable[[], MotionResult]) -> dict[str, Any]:
+    """See `timed`."""
+    return timed(lambda result: truth.scores(result.displacement_field), fit)
+
+
 def subject(seed: int, kind: MotionKind) -> dict[str, Any]:
     """All ways on one heart."""
     heart = sample_motion_heart(seed, kind)
     protocol = sample_protocol(seed, "tagged-2d")
     simulated = simulate_tagged_study(heart, TagPattern(kind=TagKind.LINES), protocol, seed)
     slices = list(simulated.study.slices)
-    truth = Truth.of(simulated.truth, slices[0])
+    truth = PlaneTruth.of(simulated.truth, plane_of(slices[0], None))
     untagged = simulate_study(heart, protocol, seed)
     cine = untagged.study.slices[0]
-    cine_truth = Truth.of(DisplacementTruth(untagged.truth), cine)
-    others = slices[1:]
+    cine_truth = PlaneTruth.of(DisplacementTruth(untagged.truth), plane_of(cine, None))
+    first, *others = slices
+    ed, off = with_labels_of_ed(first), with_labels_off(first, seed)
+    times = first.cycle_fractions.tolist()
     return {
         "seed": seed,
         "kind": kind.value,
-        "still": truth.scores(np.zeros((1, 1, 3)), np.zeros((1, 1, 2)) + 0 * truth.strain),
+        "still": truth.scores(truth.plane.field(DEFAULT, times, is_cyclic=False)),
         "phase": phase_only(slices, truth),
-        "tagged_ed": timed(
-            truth, lambda: fit_tagged_plane([with_labels_of_ed(slices[0]), *others])
-        ),
-        "tagged": timed(truth, lambda: fit_tagged_plane(slices)),
-        "tagged_off": timed(
-            truth, lambda: fit_tagged_plane([with_labels_off(slices[0], seed), *others])
-        ),
-        "cine": timed(cine_truth, lambda: fit_cine_plane(cine)),
-    }
-
-
-def means(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
-    """Mean of every figure of every way."""
-    ways = [key for key, value in rows[0].items() if isinstance(value, dict)]
-    return {
-        way: {
-            name: float(np.mean([row[way][name] for row in rows]))
-            for name, value in rows[0][way].items()
-            if isinstance(value, float)
-        }
-        for way in ways
+        "tagged_ed": scored(truth, partial(fit_tagged_plane, [ed, *others])),
+        "tagged": scored(truth, partial(fit_tagged_plane, slices)),
+        "tagged_off": scored(truth, partial(fit_tagged_plane, [off, *others])),
+        "cine": scored(cine_truth, partial(fit_cine_plane, cine)),
     }
 
 
 def main() -> None:
     """Run all subjects, each written as soon as it is done."""
     settings = tyro.cli(Settings)
-    torch.set_num_threads(1)
-    rows: list[dict[str, Any]] = []
-    for index in range(settings.subjects):
-        for kind in settings.kinds:
-            rows.append(subject(settings.first_seed + index, kind))
-            sys.stdout.write(json.dumps(rows[-1]) + "\n")
-            sys.stdout.flush()
-            content = {"means": means(rows), "subjects": rows}
-            write_text_atomically(settings.out / "motion_2d.json", json.dumps(content, indent=1))
+    seeds = range(settings.first_seed, settings.first_seed + settings.subjects)
+    rows = (subject(seed, kind) for seed in seeds for kind in settings.kinds)
+    run(rows, settings.out / "motion_2d.json")
 
 
 if __name__ == "__main__":

@@ -12,9 +12,6 @@ strain is scored at ES. Ways that are compared:
     tagged_sa    the same with the short-axis planes alone
 """
 
-import json
-import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -23,11 +20,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 import tyro
 
-from NISFCore.data.study import CineSlice, CineStudy
-from NISFCore.files import write_text_atomically
+from NISFCore.data.study import CineStudy
 from NISFCore.motion.cardiac_frame import CIRCUMFERENTIAL, LONGITUDINAL, RADIAL
 from NISFCore.motion.result import MotionResult
 from NISFCore.motion.strain import deformation_gradient, directional_strain, displacement_ras
@@ -38,6 +33,7 @@ from NISFCore.phantom.protocol import sample_protocol
 from NISFCore.phantom.tag_pattern import TagKind, TagPattern
 from NISFCore.phantom.tagging import simulate_tagged_study
 from NISFCore.views import View
+from Testing.Benchmarks.motion_runs import KINDS, run, timed, with_labels_of_ed
 
 Array = npt.NDArray[np.float64]
 FIRST_SEED = 7_720_000
@@ -60,12 +56,7 @@ class Settings:
     out: Path
     subjects: int = 1
     first_seed: int = FIRST_SEED
-    kinds: tuple[MotionKind, ...] = (
-        MotionKind.HEALTHY,
-        MotionKind.DYSFUNCTIONAL,
-        MotionKind.DYSSYNCHRONOUS,
-        MotionKind.LARGE,
-    )
+    kinds: tuple[MotionKind, ...] = KINDS
     ways: tuple[str, ...] = ("tagged", "tagged_ed", "tagged_sa")
 
 
@@ -117,20 +108,9 @@ def score(truth: Truth, result: MotionResult) -> dict[str, float]:
     return truth.scores(displacement_ras(field, truth.points_ras, times), strain)
 
 
-def timed(truth: Truth, fit: Callable[[], MotionResult]) -> dict[str, Any]:
-    """Scores, processor seconds and flags of one fit."""
-    began = time.process_time()
-    result = fit()
-    seconds = time.process_time() - began
-    codes = [flag.code for flag in result.flags]
-    return {**score(truth, result), "cpu_seconds": seconds, "flags": codes}
-
-
-def with_labels_of_ed(cine: CineSlice) -> CineSlice:
-    """No labels after the first frame."""
-    assert cine.labels is not None  # simulated
-    first = np.arange(cine.n_phases) == 0
-    return replace(cine, labels=replace(cine.labels, annotated=first))
+def scored(truth: Truth, fit: Callable[[], MotionResult]) -> dict[str, Any]:
+    """See `timed`."""
+    return timed(partial(score, truth), fit)
 
 
 def seen_by(study: CineStudy, way: str) -> CineStudy:
@@ -151,35 +131,16 @@ def subject(seed: int, kind: MotionKind, ways: tuple[str, ...]) -> dict[str, Any
     study = simulated.study
     truth = Truth.of(simulated.truth, study.slices[0].cycle_fractions)
     still = truth.scores(np.zeros((1, 1, 3)), np.zeros_like(truth.strain))
-    fits = {way: timed(truth, partial(fit_tagged_study, seen_by(study, way))) for way in ways}
+    fits = {way: scored(truth, partial(fit_tagged_study, seen_by(study, way))) for way in ways}
     return {"seed": seed, "kind": kind.value, "still": still, **fits}
-
-
-def means(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
-    """Mean of every figure of every way."""
-    ways = [key for key, value in rows[0].items() if isinstance(value, dict)]
-    return {
-        way: {
-            name: float(np.mean([row[way][name] for row in rows]))
-            for name, value in rows[0][way].items()
-            if isinstance(value, float)
-        }
-        for way in ways
-    }
 
 
 def main() -> None:
     """Run all subjects, each written as soon as it is done."""
     settings = tyro.cli(Settings)
-    torch.set_num_threads(1)
-    rows: list[dict[str, Any]] = []
-    for index in range(settings.subjects):
-        for kind in settings.kinds:
-            rows.append(subject(settings.first_seed + index, kind, settings.ways))
-            sys.stdout.write(json.dumps(rows[-1]) + "\n")
-            sys.stdout.flush()
-            content = {"means": means(rows), "subjects": rows}
-            write_text_atomically(settings.out / "motion_3d.json", json.dumps(content, indent=1))
+    seeds = range(settings.first_seed, settings.first_seed + settings.subjects)
+    rows = (subject(seed, kind, settings.ways) for seed in seeds for kind in settings.kinds)
+    run(rows, settings.out / "motion_3d.json")
 
 
 if __name__ == "__main__":

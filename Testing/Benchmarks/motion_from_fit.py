@@ -7,24 +7,21 @@ under the subject's name. Scores are those of `Testing.Benchmarks.motion_3d`; su
 are passed over.
 """
 
-import json
-import sys
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 import tyro
 
-from NISFCore.files import write_text_atomically
 from NISFCore.fitting.storage import RESULT_FILE, load_result
 from NISFCore.motion.cine_study import common_times
 from NISFCore.motion_workflow import corrected_study, motion_of
 from NISFCore.phantom.cohort import TRUTH_FOLDER
 from NISFCore.phantom.displacement import DisplacementTruth
-from Testing.Benchmarks.motion_3d import Truth, means, timed
+from Testing.Benchmarks.motion_3d import Truth, scored
+from Testing.Benchmarks.motion_runs import run
 
 
 @dataclass(frozen=True)
@@ -50,25 +47,16 @@ def subject(folder: Path, fit: Path) -> dict[str, Any]:
     return {
         "subject": folder.name,
         "still": still,
-        "cine": timed(truth, partial(motion_of, fitted)),
+        "cine": scored(truth, partial(motion_of, fitted)),
     }
 
 
 def main() -> None:
     """Run all subjects that were fitted."""
     settings = tyro.cli(Settings)
-    torch.set_num_threads(1)
-    rows: list[dict[str, Any]] = []
-    for folder in sorted(settings.subjects.iterdir()):
-        fit = settings.fits / folder.name
-        if not (fit / RESULT_FILE).is_file():
-            continue
-        rows.append(subject(folder, fit))
-        sys.stdout.write(json.dumps(rows[-1]) + "\n")
-        sys.stdout.flush()
-        content = {"means": means(rows), "subjects": rows}
-        text = json.dumps(content, indent=1)
-        write_text_atomically(settings.out / "motion_from_fit.json", text)
+    fits = ((folder, settings.fits / folder.name) for folder in sorted(settings.subjects.iterdir()))
+    rows = (subject(folder, fit) for folder, fit in fits if (fit / RESULT_FILE).is_file())
+    run(rows, settings.out / "motion_from_fit.json")
 
 
 if __name__ == "__main__":
