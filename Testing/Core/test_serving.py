@@ -212,6 +212,9 @@ class Talk:
 class Odd:
     """Does what the request's kind says, without any heart."""
 
+    def __init__(self) -> None:
+        self.began = threading.Event()
+
     def answer(
         self, request: Request, progress: ProgressReporter, cancel: CancelToken
     ) -> dict[str, Any]:
@@ -219,6 +222,7 @@ class Odd:
             raise RuntimeError("CUDA out of memory")
         if request.kind == "refuse":
             raise StudyError("no slice lies there; check the labels")
+        self.began.set()
         while request.kind == "endless":
             cancel.check()
             time.sleep(0.01)
@@ -263,8 +267,10 @@ def test_a_cancel_is_heard_during_the_work_and_means_one_request() -> None:
 
 @pytest.mark.parametrize("how", ["end of input", "cancel file"])
 def test_it_ends_in_the_midst_of_a_request(how: str, tmp_path: Path) -> None:
-    talk = Talk(Odd(), tmp_path / "cancel")
+    odd = Odd()
+    talk = Talk(odd, tmp_path / "cancel")
     talk.send({"id": 1, "endless": {}})
+    assert odd.began.wait(60)  # a request that is not yet taken up goes without an answer
     if how == "end of input":
         talk.end()
     else:
