@@ -471,6 +471,7 @@ def cancelled_fit(files: Path, out: Path, ask: Callable[[], None], *more: object
     return time.monotonic() - asked[0]
 
 
+@pytest.mark.timed
 def test_cancel_by_file(files: Path, tmp_path: Path, capsys: Text) -> None:
     stop, out = tmp_path / "stop ä", tmp_path / "out" / "result"
     options = ["--cancel-file", stop, "--progress", "json"]
@@ -481,6 +482,7 @@ def test_cancel_by_file(files: Path, tmp_path: Path, capsys: Text) -> None:
     assert list((tmp_path / "out").iterdir()) == []
 
 
+@pytest.mark.timed
 @POSIX
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_cancel_by_signal(
@@ -493,6 +495,7 @@ def test_cancel_by_signal(
     assert list((tmp_path / "out").iterdir()) == []
 
 
+@pytest.mark.timed
 @POSIX
 def test_an_interrupt_in_a_terminal(files: Path, tmp_path: Path) -> None:
     """The real thing: a process of its own, Ctrl-C in the midst of the fit."""

@@ -82,6 +82,7 @@ def test_interruptible_work_gives_its_answer_or_its_error() -> None:
         interruptible(lambda: 1 // 0, CancelToken())
 
 
+@pytest.mark.timed
 def test_interruptible_work_is_left_behind() -> None:
     token, finish = CancelToken(), threading.Event()
     threading.Timer(0.1, token.cancel).start()

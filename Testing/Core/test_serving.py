@@ -249,6 +249,7 @@ def test_failures_are_told_and_survived() -> None:
     assert not talk.thread.is_alive()
 
 
+@pytest.mark.timed
 def test_a_cancel_is_heard_during_the_work_and_means_one_request() -> None:
     talk = Talk(Odd())
     talk.send({"id": 1, "endless": {}})
@@ -265,6 +266,7 @@ def test_a_cancel_is_heard_during_the_work_and_means_one_request() -> None:
     talk.end()
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("how", ["end of input", "cancel file"])
 def test_it_ends_in_the_midst_of_a_request(how: str, tmp_path: Path) -> None:
     odd = Odd()
@@ -280,6 +282,7 @@ def test_it_ends_in_the_midst_of_a_request(how: str, tmp_path: Path) -> None:
     assert not talk.thread.is_alive()
 
 
+@pytest.mark.timed
 def test_an_idle_worker_ends_by_its_cancel_file(tmp_path: Path) -> None:
     talk = Talk(Odd(), tmp_path / "cancel")
     (tmp_path / "cancel").touch()

@@ -88,6 +88,7 @@ def test_arguments_arrive_as_they_were_given(start: Start, tmp_path: Path) -> No
     assert outcome.result["utf8"].lower().replace("-", "") == "utf8"
 
 
+@pytest.mark.timed
 def test_poll_does_not_wait(start: Start, tmp_path: Path) -> None:
     job = start("obey", str(tmp_path / "heart"))
     began = time.monotonic()
@@ -97,6 +98,7 @@ def test_poll_does_not_wait(start: Start, tmp_path: Path) -> None:
     assert job.outcome is None
 
 
+@pytest.mark.timed
 def test_cancel_through_the_file_within_a_second(start: Start, tmp_path: Path) -> None:
     heart = tmp_path / "heart"
     job = start("obey", str(heart))
@@ -111,6 +113,7 @@ def test_cancel_through_the_file_within_a_second(start: Start, tmp_path: Path) -
     assert not is_beating(heart)
 
 
+@pytest.mark.timed
 def test_a_worker_that_does_not_listen_is_killed_with_its_children(
     start: Start, tmp_path: Path
 ) -> None:
@@ -128,6 +131,7 @@ def test_a_worker_that_does_not_listen_is_killed_with_its_children(
     assert not is_beating(child_heart)
 
 
+@pytest.mark.timed
 def test_cancelling_needs_no_poll(start: Start, tmp_path: Path) -> None:
     """A panel that is busy or gone does not keep the worker alive."""
     heart, child_heart = tmp_path / "heart", tmp_path / "child"
@@ -170,6 +174,7 @@ def test_more_output_than_the_pipes_hold(start: Start) -> None:
     assert len(outcome.log.splitlines()) == job_module.N_LOG_LINES
 
 
+@pytest.mark.timed
 def test_a_child_left_behind_neither_blocks_nor_survives(start: Start, tmp_path: Path) -> None:
     heart = tmp_path / "heart"
     _, outcome = run_to_end(start("leave-child", str(heart)))
@@ -177,6 +182,7 @@ def test_a_child_left_behind_neither_blocks_nor_survives(start: Start, tmp_path:
     assert not is_beating(heart)
 
 
+@pytest.mark.timed
 def test_close_ends_everything_and_can_be_called_twice(start: Start, tmp_path: Path) -> None:
     heart, child_heart = tmp_path / "heart", tmp_path / "child"
     job = start("resist", str(heart), str(child_heart))
@@ -216,6 +222,7 @@ def test_an_interpreter_that_is_not_there(tmp_path: Path) -> None:
         Job(WorkerCommand(tmp_path / "no python", ("fit",)))
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("mode", ["obey", "resist"])
 def test_a_killed_parent_leaves_no_orphan(mode: str, tmp_path: Path) -> None:
     heart, child_heart = tmp_path / "heart", tmp_path / "child"

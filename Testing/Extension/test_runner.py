@@ -100,6 +100,7 @@ def test_another_way_after_a_failure(runner: Runner) -> None:
     assert any("CUDA out of memory" in line for line in runner.log)
 
 
+@pytest.mark.timed
 def test_cancel_ends_within_a_second(runner: Runner, tmp_path: Path) -> None:
     heart = tmp_path / "heart"
     runner.start([step("obey", str(heart)), step("succeed")])

@@ -63,6 +63,7 @@ def test_progress_and_log_belong_to_their_request(service: Service) -> None:
     assert task.poll() == []
 
 
+@pytest.mark.timed
 def test_a_request_is_cancelled_and_the_worker_stays(service: Service) -> None:
     outcome(service.request("echo", {}))
     process = service.process_id
@@ -78,6 +79,7 @@ def test_a_request_is_cancelled_and_the_worker_stays(service: Service) -> None:
     assert service.process_id == process
 
 
+@pytest.mark.timed
 def test_a_worker_that_does_not_listen_is_replaced(service: Service) -> None:
     outcome(service.request("echo", {}))
     process = service.process_id
@@ -109,6 +111,7 @@ def test_a_worker_that_died_between_requests_is_started_again(service: Service) 
     assert outcome(service.request("echo", {})).result["n"] == 1
 
 
+@pytest.mark.timed
 def test_closing_a_task_ends_its_worker(service: Service) -> None:
     task = service.request("resist", {})
     began = time.monotonic()
@@ -138,6 +141,7 @@ def test_an_interpreter_that_is_not_there(tmp_path: Path) -> None:
         service.request("echo", {})
 
 
+@pytest.mark.timed
 def test_a_killed_parent_leaves_no_orphan(tmp_path: Path) -> None:
     """The worker's input ends with its parent."""
     heart = tmp_path / "heart"

@@ -414,6 +414,7 @@ def test_slicer_is_too_old(quick: Quick, monkeypatch: pytest.MonkeyPatch) -> Non
 # The end -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.timed
 def test_the_module_goes_during_a_fit(quick: Quick) -> None:
     """Reloading it, or leaving Slicer: no process and no temporary file stays."""
     quick.read_study()
@@ -430,6 +431,7 @@ def test_the_module_goes_during_a_fit(quick: Quick) -> None:
     assert not work.exists()
 
 
+@pytest.mark.timed
 @POSIX
 def test_slicer_dies_during_a_fit(quick: Quick, tmp_path: Path) -> None:
     """Killed, it can tidy up nothing: the worker must notice and end by itself."""
