@@ -289,37 +289,43 @@ class GridRenderer:
         return inside_heart(self._cycle.field, np.stack(planes))
 
 
-def labels_at_points(
-    cycle: SampledCycle,
-    index: int,
-    points_ras: Points,
-    tolerance: Tolerance,
-    cancel: CancelToken | None = None,
-) -> Labels:
-    """Labels `(n,)` at any points `(n, 3)` in the lattice's part of space, by the same rule.
+class PhaseLabels:
+    """The labels of one phase at any points, by the same rule.
 
-    Raises:
-        Cancelled: if the job was asked to stop.
+    Args:
+        cycle: the heart on its lattice.
+        index: of the phase in the cycle.
+        tolerance: that of the cycle, see `lattice.Tolerance`.
     """
-    guide = _LabelGuide.of(cycle.volume(index)[1:], tolerance)
-    labels = np.zeros(len(points_ras), dtype=np.uint8)
-    if guide.near is None:
+
+    def __init__(self, cycle: SampledCycle, index: int, tolerance: Tolerance) -> None:
+        self._cycle, self._t = cycle, float(cycle.cycle_fractions[index])
+        self._guide = _LabelGuide.of(cycle.volume(index)[1:], tolerance)
+
+    def at(self, points_ras: Points, cancel: CancelToken | None = None) -> Labels:
+        """Labels `(n,)` at points `(n, 3)` in the lattice's part of space.
+
+        Raises:
+            Cancelled: if the job was asked to stop.
+        """
+        cycle, guide = self._cycle, self._guide
+        labels = np.zeros(len(points_ras), dtype=np.uint8)
+        if guide.near is None:
+            return labels
+        kji = apply_affine(invert_affine(cycle.grid.ras_from_ijk), points_ras)[:, ::-1]
+        cells = np.clip(np.floor(kji).astype(np.int64), 0, np.array(guide.narrow.shape) - 1)
+        low, high = np.array(guide.near).T
+        near = np.flatnonzero(((cells >= low) & (cells < high)).all(axis=1))
+        near = near[inside_heart(cycle.field, points_ras[near])]
+        kji, cells = kji[near], cells[near]
+        logs = [ndimage.map_coordinates(c, kji.T, order=1, mode="nearest") for c in guide.logs]
+        labels[near], margin = winner_and_margin(np.stack(logs))
+        beyond = ((kji < 0) | (kji > np.array(cycle.grid.shape) - 1)).any(axis=1)
+        too_coarse = max(cycle.grid.spacing_mm) > MAX_LATTICE_MM
+        unsure = near[beyond | too_coarse | (margin < guide.narrow[tuple(cells.T)])]
+        exact = evaluate_continued(cycle.field, points_ras[unsure], self._t, cancel)
+        labels[unsure] = exact[:, 1:].argmax(axis=1)
         return labels
-    kji = apply_affine(invert_affine(cycle.grid.ras_from_ijk), points_ras)[:, ::-1]
-    cells = np.clip(np.floor(kji).astype(np.int64), 0, np.array(guide.narrow.shape) - 1)
-    low, high = np.array(guide.near).T
-    near = np.flatnonzero(((cells >= low) & (cells < high)).all(axis=1))
-    near = near[inside_heart(cycle.field, points_ras[near])]
-    kji, cells = kji[near], cells[near]
-    logs = [ndimage.map_coordinates(c, kji.T, order=1, mode="nearest") for c in guide.logs]
-    labels[near], margin = winner_and_margin(np.stack(logs))
-    beyond = ((kji < 0) | (kji > np.array(cycle.grid.shape) - 1)).any(axis=1)
-    too_coarse = max(cycle.grid.spacing_mm) > MAX_LATTICE_MM
-    unsure = near[beyond | too_coarse | (margin < guide.narrow[tuple(cells.T)])]
-    t = float(cycle.cycle_fractions[index])
-    exact = evaluate_continued(cycle.field, points_ras[unsure], t, cancel)
-    labels[unsure] = exact[:, 1:].argmax(axis=1)
-    return labels
 
 
 def _near_labels(logs: Array) -> Mask:

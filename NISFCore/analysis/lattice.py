@@ -10,8 +10,8 @@ Values are one intensity and four logarithms of label probabilities: their diffe
 across label boundaries, and zero there.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -102,6 +102,14 @@ class SampledCycle:
         """All channels at one time, `(5, n_k, n_j, n_i)`."""
         channels = np.ascontiguousarray(self.values[index].T).astype(np.float32)
         return channels[:, self.point_of]
+
+    def at(self, indices: Sequence[int]) -> "SampledCycle":
+        """The same heart at some of its times."""
+        if len(indices) == len(self.cycle_fractions):
+            return self
+        some = list(indices)
+        fractions, values = self.cycle_fractions[some], self.values[some]
+        return replace(self, cycle_fractions=fractions, values=values)
 
 
 def inside_box(box: HeartBox, points_ras: Points) -> Mask:

@@ -18,12 +18,13 @@ import numpy.typing as npt
 from NISFCore.analysis.coarse_to_fine import (
     GridRenderer,
     Labels,
+    PhaseLabels,
     RenderedPhase,
-    labels_at_points,
 )
 from NISFCore.analysis.lattice import (
     LABELS_ONLY,
     POINTS_PER_CHUNK,
+    SampledCycle,
     Tolerance,
     inside_box,
     sample_cycle,
@@ -45,6 +46,7 @@ __all__ = [
     "evaluate_points",
     "grid_chunks_ras",
     "inside_box",
+    "jittered_labels",
     "render_dense",
     "render_grid",
     "render_phases",
@@ -182,12 +184,20 @@ def sample_labels(
     cycle = sample_cycle(field, grid, times, LABELS_ONLY, steps)
     for index in order:
         steps.tick()
-        chunks = grid_chunks_ras(grid, jitter=True)
-        labels = [
-            labels_at_points(cycle, int(index), points, LABELS_ONLY, steps.cancel)
-            for points in chunks
-        ]
-        yield np.concatenate(labels).reshape(grid.shape)
+        yield jittered_labels(cycle, int(index), grid, steps.cancel)
+
+
+def jittered_labels(
+    cycle: SampledCycle, index: int, grid: Grid, cancel: CancelToken | None = None
+) -> Labels:
+    """What `sample_labels` has of one phase `(n_k, n_j, n_i)`, of a heart that is sampled already.
+
+    Raises:
+        Cancelled: if the job was asked to stop.
+    """
+    of_phase = PhaseLabels(cycle, index, LABELS_ONLY)
+    labels = [of_phase.at(points, cancel) for points in grid_chunks_ras(grid, jitter=True)]
+    return np.concatenate(labels).reshape(grid.shape)
 
 
 def render_grid(

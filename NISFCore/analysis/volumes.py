@@ -11,7 +11,9 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import numpy.typing as npt
 
-from NISFCore.analysis.rendering import sample_labels
+from NISFCore.analysis.lattice import SampledCycle
+from NISFCore.analysis.rendering import jittered_labels, sample_labels
+from NISFCore.analysis.steps import Steps
 from NISFCore.geometry.field import HeartField
 from NISFCore.geometry.grids import Grid
 from NISFCore.labels import FOREGROUND, LABEL_INFO, N_LABELS, Label
@@ -113,3 +115,17 @@ def volume_curve(
     phases = sample_labels(field, grid, cycle_fractions, progress, cancel, "volume curve")
     volumes = [label_volumes_ml(labels, grid) for labels in phases]
     return VolumeCurve(np.asarray(cycle_fractions, dtype=np.float64), np.stack(volumes))
+
+
+def volume_curve_of(cycle: SampledCycle, grid: Grid, steps: Steps) -> VolumeCurve:
+    """The same of a heart that is sampled already, with one step per phase.
+
+    Raises:
+        Cancelled: if the job was asked to stop.
+    """
+    volumes = []
+    for index in range(len(cycle.cycle_fractions)):
+        steps.tick()
+        labels = jittered_labels(cycle, index, grid, steps.cancel)
+        volumes.append(label_volumes_ml(labels, grid))
+    return VolumeCurve(cycle.cycle_fractions, np.stack(volumes))

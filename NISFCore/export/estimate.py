@@ -48,7 +48,8 @@ class ExportEstimate:
 def estimate_export(fitted: FittedStudy, settings: ExportSettings) -> ExportEstimate:
     """Upper bounds of memory and disk space for an export."""
     n_voxels = fitted.field.box.grid(settings.spacing_mm).n_voxels
-    n_phases = settings.max_phases(n_cycle_phases(fitted.study))
+    n_cycle = n_cycle_phases(fitted.study)
+    n_phases = settings.max_phases(n_cycle)
     per_voxel = sum(BYTES_PER_STORED_VOXEL[f] for f in VOLUME_FORMATS if f in settings.formats)
     disk = n_voxels * n_phases * per_voxel
     disk += sum(
@@ -60,9 +61,9 @@ def estimate_export(fitted: FittedStudy, settings: ExportSettings) -> ExportEsti
         disk += sum(3 * cine.frames.nbytes for cine in fitted.study.slices)
     if settings.wants(ExportFormat.REPORT):
         disk += BYTES_OF_REPORT
-    n_lattice = fitted.field.box.grid(max(LATTICE_MM, settings.spacing_mm)).n_voxels
+    n_lattice = fitted.field.box.grid(LATTICE_MM).n_voxels
     memory = BYTES_PER_RENDERED_VOXEL * n_voxels + BYTES_OF_SLAB
-    memory += n_lattice * (BYTES_PER_LATTICE_POINT + BYTES_PER_LATTICE_POINT_AND_PHASE * n_phases)
+    memory += n_lattice * (BYTES_PER_LATTICE_POINT + BYTES_PER_LATTICE_POINT_AND_PHASE * n_cycle)
     if settings.wants(*SURFACE_FORMATS, ExportFormat.REPORT):
         n_surface = fitted.field.box.grid(settings.surface_spacing_mm).n_voxels
         memory += BYTES_PER_SURFACE_VOXEL * n_surface + BYTES_PER_SURFACE * n_phases

@@ -26,7 +26,7 @@ from NISFCore.analysis.outliers import motion_outliers
 from NISFCore.analysis.rendering import RenderedPhase, uniform_cycle_fractions
 from NISFCore.analysis.steps import Steps
 from NISFCore.analysis.surfaces import Surface
-from NISFCore.analysis.volumes import VentricularFunction, VolumeCurve, volume_curve
+from NISFCore.analysis.volumes import VentricularFunction, VolumeCurve, volume_curve_of
 from NISFCore.config import to_json_object
 from NISFCore.errors import ConfigError, OutputError
 from NISFCore.export import meshes, nifti_files, nrrd_files, slice_files, tables
@@ -111,10 +111,16 @@ def export_result(
     _check_free_space(out, estimate_export(fitted, settings))
     with new_folder(out, settings.overwrite, MANIFEST_FILE) as folder:
         job = _Job(fitted, settings, folder, progress, cancel, motion)
-        curve = curve or (_curve(job) if evaluation is None else evaluation.curve)
+        if curve is None and evaluation is not None:
+            curve = evaluation.curve
+        cycle = None
+        if curve is None:
+            cycle, curve = _sampled_and_measured(job)
         phases = settings.phase_indices(curve)
         if settings.wants(*VOLUME_FORMATS, *SURFACE_FORMATS):
-            _write_phases(job, curve, phases)
+            t = curve.cycle_fractions[list(phases)]
+            cycle = cycle.at(phases) if cycle else _sampled(job, t, [], "render")
+            _write_phases(job, cycle, curve, phases)
         if settings.wants(ExportFormat.SLICES, ExportFormat.MOTION):
             _write_slices(job)
         if settings.wants(ExportFormat.TABLES):
@@ -134,25 +140,43 @@ def _check_free_space(out: Path, estimate: ExportEstimate) -> None:
         )
 
 
-def _curve(job: _Job) -> VolumeCurve:
+def _sampled_and_measured(job: _Job) -> tuple[SampledCycle, VolumeCurve]:
+    """The heart at all phases, sampled once for its volumes and for what is rendered of it."""
     t = uniform_cycle_fractions(n_cycle_phases(job.fitted.study))
     grid = job.fitted.field.box.grid(DENSE_SPACING_MM)
-    return volume_curve(job.fitted.field, grid, t, progress=job.progress, cancel=job.cancel)
+    cycle = _sampled(job, t, [grid], "sample")
+    steps = Steps("volume curve", len(t), job.progress, job.cancel)
+    return cycle, volume_curve_of(cycle, grid, steps)
 
 
-def _write_phases(job: _Job, curve: VolumeCurve, phases: Sequence[int]) -> None:
-    """Sample the heart once and hand it to every writer of volumes and surfaces."""
+def _sampled(
+    job: _Job, t: npt.NDArray[np.float64], more: Sequence[Grid], stage: str
+) -> SampledCycle:
+    """The heart at these times, on a lattice for all grids that are wanted of it, and `more`."""
     box, settings = job.fitted.field.box, job.settings
-    surface_grid = box.grid(settings.surface_spacing_mm)
-    volumes = settings.wants(*VOLUME_FORMATS)
-    grid = box.grid(settings.spacing_mm) if volumes else surface_grid
-    tolerance = Tolerance() if volumes else LABELS_ONLY
-    t = curve.cycle_fractions[list(phases)]
-    finer = grid if settings.spacing_mm <= settings.surface_spacing_mm else surface_grid
-    steps = Steps("render", len(t) * (1 + volumes), job.progress, job.cancel)
-    cycle = sample_cycle(job.fitted.field, finer, t, tolerance, steps)
-    if volumes:
-        renderer = GridRenderer(cycle, grid, tolerance, job.cancel)
+    grids = list(more)
+    if settings.wants(*SURFACE_FORMATS):
+        grids.append(box.grid(settings.surface_spacing_mm))
+    if settings.wants(*VOLUME_FORMATS):
+        grids.append(box.grid(settings.spacing_mm))
+    finest = min(grids, key=lambda grid: grid.voxel_volume_ml)
+    steps = Steps(stage, len(t), job.progress, job.cancel)
+    return sample_cycle(job.fitted.field, finest, t, _tolerance(job), steps)
+
+
+def _tolerance(job: _Job) -> Tolerance:
+    return Tolerance() if job.settings.wants(*VOLUME_FORMATS) else LABELS_ONLY
+
+
+def _write_phases(
+    job: _Job, cycle: SampledCycle, curve: VolumeCurve, phases: Sequence[int]
+) -> None:
+    """Hand the sampled phases to every writer of volumes and surfaces."""
+    box, settings, t = job.fitted.field.box, job.settings, cycle.cycle_fractions
+    if settings.wants(*VOLUME_FORMATS):
+        grid = box.grid(settings.spacing_mm)
+        steps = Steps("render", len(t), job.progress, job.cancel)
+        renderer = GridRenderer(cycle, grid, _tolerance(job), job.cancel)
         with ExitStack() as stack:
             streams = _open_streams(job, grid, t, stack)
             confidence = _open_confidence(job, grid, t, stack)
@@ -160,7 +184,7 @@ def _write_phases(job: _Job, curve: VolumeCurve, phases: Sequence[int]) -> None:
                 steps.tick()
                 _write_volumes(job, grid, index, renderer.phase(position), streams, confidence)
     if settings.wants(*SURFACE_FORMATS):
-        _write_surfaces(job, cycle, surface_grid, curve, phases)
+        _write_surfaces(job, cycle, box.grid(settings.surface_spacing_mm), curve, phases)
 
 
 def _write_volumes(

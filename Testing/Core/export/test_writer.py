@@ -11,7 +11,11 @@ import nrrd
 import numpy as np
 import pytest
 
-from NISFCore.analysis.rendering import render_phases, uniform_cycle_fractions
+from NISFCore.analysis.coarse_to_fine import GridRenderer
+from NISFCore.analysis.evaluation import DENSE_SPACING_MM
+from NISFCore.analysis.lattice import Tolerance, sample_cycle
+from NISFCore.analysis.rendering import uniform_cycle_fractions
+from NISFCore.analysis.steps import Steps
 from NISFCore.errors import Cancelled, ConfigError, OutputError
 from NISFCore.export import writer
 from NISFCore.export.estimate import estimate_export
@@ -53,7 +57,9 @@ def test_every_volume_format_holds_the_same_heart(exported: tuple[Path, dict[str
     out, manifest = exported
     fitted, _ = small_case()
     grid = fitted.field.box.grid(6.0)
-    phase = list(render_phases(fitted.field, grid, uniform_cycle_fractions(6)))[2]
+    lattice, t = fitted.field.box.grid(DENSE_SPACING_MM), uniform_cycle_fractions(6)
+    cycle = sample_cycle(fitted.field, lattice, t, Tolerance(), Steps("sample", len(t)))
+    phase = GridRenderer(cycle, grid, Tolerance()).phase(2)
     A = np.array(manifest["ras_from_ijk"])
     image = load_nifti(out / "volumes" / "labels.nii.gz")
     assert np.allclose(image.affine, A, atol=1e-4)
@@ -204,3 +210,19 @@ def test_the_estimate_bounds_what_is_written(exported: tuple[Path, dict[str, Any
     few = estimate_export(fitted, replace(COARSE, phases="ED,ES"))
     assert few.n_phases == 2
     assert few.disk_bytes < estimate.disk_bytes
+
+
+def test_few_phases_are_those_of_the_whole_cycle(
+    exported: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    """Measured over the whole cycle all the same: ED and ES are found, and look alike."""
+    out, _ = exported
+    fitted, _ = small_case()
+    formats = (ExportFormat.SEQUENCE, ExportFormat.TABLES)
+    manifest = export_result(fitted, tmp_path / "some", ExportSettings(6.0, "ES,ED", formats))
+    assert manifest["phases"] == [0, 3]
+    name = "sequences/labels.seq.nrrd"
+    every, _ = nrrd.read(str(out / name), index_order="C")
+    some, _ = nrrd.read(str(tmp_path / "some" / name), index_order="C")
+    assert np.array_equal(some, every[[0, 3]])
+    assert (tmp_path / "some" / "volumes.csv").read_text() == (out / "volumes.csv").read_text()
