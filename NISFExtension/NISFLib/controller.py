@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from NISFCore.errors import NISFError
-from NISFLib.choices import PREVIEW_FORMATS, PREVIEW_MM, SCENE_FORMATS, Device
+from NISFLib.choices import PREVIEW_FORMATS, PREVIEW_MM, SCENE_FORMATS, Device, Phases
 from NISFLib.input_sources import InputSources
 from NISFLib.job import JobOutcome, JobState
 from NISFLib.motion_fitting import MotionFitting
 from NISFLib.panel_state import PanelState
 from NISFLib.refitting import RESULT_FILE, Refitting
-from NISFLib.render_info import RenderInfo
+from NISFLib.render_info import ExportNeeds, RenderInfo, in_megabytes
 from NISFLib.runner import Ending, Runner, Step
-from NISFLib.scene import HeartScene, LoadSettings
+from NISFLib.scene import HeartScene, LoadSettings, free_memory_bytes
 from NISFLib.settings import Settings
 from NISFLib.study_table import StudyTable
 from NISFLib.work_folder import WorkFolder
@@ -98,6 +98,26 @@ class Controller:
 
     def _why_not_export(self) -> str:
         return "" if self.heart.has_result else "Fit the study first."
+
+    def export_needs(self) -> ExportNeeds | None:
+        """What the export that is chosen now needs; None while that is not known."""
+        if self.rendered is None:
+            return None
+        settings = self._settings()
+        n_cycle = max(self.n_cycle_phases, len(self.rendered.phases))
+        n_phases = {Phases.ALL: n_cycle, Phases.ED_ES: 2, Phases.CURRENT: 1}[settings.phases]
+        return self.rendered.needs(settings.spacing_mm, n_phases, n_cycle, _load(settings))
+
+    def _check_memory(self) -> None:
+        needs, free = self.export_needs(), free_memory_bytes()
+        if needs is None or not 0 < free < needs.scene.memory_bytes:
+            return
+        raise NISFError(
+            f"{needs.n_phases} phase(s) at {self._settings().spacing_mm:g} mm would take "
+            f"{in_megabytes(needs.scene.memory_bytes)} of memory in the scene, of which "
+            f"{in_megabytes(free)} are free: choose a larger spacing or fewer phases, or write "
+            "files without the scene by the command nisf export"
+        )
 
     # Actions. Each tells of a failure in the state, never by an exception.
 
@@ -288,6 +308,7 @@ class Controller:
             nothing = "The scene shows this already; choose a folder and files to write them."
             self._say(self._written_text() or nothing)
             return
+        self._check_memory()
         result = self.refitting.result
         if result is None or not (result / RESULT_FILE).is_file():
             raise NISFError(
@@ -333,9 +354,8 @@ class Controller:
         """Whether the scene shows what the export asks for already."""
         if self.rendered is None:  # restored from a file: what it shows is all there is
             return self.refitting.result is None
-        load = LoadSettings(labels=settings.with_labels, models=settings.with_models)
         phases = settings.phases.words(self._cycle_phase())
-        return self.rendered.shows(settings.spacing_mm, phases, load)
+        return self.rendered.shows(settings.spacing_mm, phases, _load(settings))
 
     def _cycle_phase(self) -> int:
         """The index, within the whole cycle, of the phase that the scene shows."""
@@ -390,3 +410,7 @@ class Controller:
         self._read_from = None
         self.table = StudyTable()
         self._say(WELCOME)
+
+
+def _load(settings: Settings) -> LoadSettings:
+    return LoadSettings(labels=settings.with_labels, models=settings.with_models)

@@ -5,9 +5,41 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from NISFCore.labels import FOREGROUND
 from NISFLib.scene import LoadSettings, SceneEstimate, estimate_grid
 
 MANIFEST_FILE = "manifest.json"
+
+SECONDS_PER_RENDERING = 18.0
+"""To start, to take up the subject's own intensities, and to write the tables."""
+SECONDS_PER_SAMPLED_PHASE = 0.9
+SECONDS_PER_SURFACE = 0.35
+SECONDS_PER_RENDERED_VOXEL = 1.3e-7
+
+
+MEGABYTE = 1e6
+
+
+def in_megabytes(n_bytes: float) -> str:
+    """As it is told to the user."""
+    return f"{n_bytes / MEGABYTE:.0f} MB"
+
+
+@dataclass(frozen=True)
+class ExportNeeds:
+    """What an export into the scene needs. Seconds are those of one core of an ordinary machine
+    (docs/slicer-scene.md).
+
+    Attributes:
+        n_phases: that would be in the scene.
+        render_seconds: until it is rendered, all in the worker.
+        scene: what loading it needs, in Slicer.
+    """
+
+    shape_kji: tuple[int, int, int]
+    n_phases: int
+    render_seconds: float
+    scene: SceneEstimate
 
 
 @dataclass(frozen=True)
@@ -51,10 +83,14 @@ class RenderInfo:
         """The cycle's index of a phase in the scene."""
         return self.phases[phase] if 0 <= phase < len(self.phases) else phase
 
-    def estimate(
-        self, spacing_mm: float, n_phases: int, load: LoadSettings
-    ) -> tuple[tuple[int, int, int], SceneEstimate]:
-        """The grid at another spacing, and what it needs."""
+    def needs(
+        self, spacing_mm: float, n_phases: int, n_cycle_phases: int, load: LoadSettings
+    ) -> ExportNeeds:
+        """What an export of some phases of the cycle at another spacing needs."""
         scale = self.spacing_mm / spacing_mm
         k, j, i = (max(1, round(n * scale)) for n in self.shape_kji)
-        return (k, j, i), estimate_grid((k, j, i), n_phases, load)
+        seconds = SECONDS_PER_RENDERING + SECONDS_PER_SAMPLED_PHASE * n_cycle_phases
+        seconds += SECONDS_PER_SURFACE * len(FOREGROUND) * n_phases
+        seconds += SECONDS_PER_RENDERED_VOXEL * k * j * i * n_phases
+        scene = estimate_grid((k, j, i), n_phases, load)
+        return ExportNeeds((k, j, i), n_phases, seconds, scene)

@@ -120,10 +120,13 @@ def test_what_was_rendered(tmp_path: Path) -> None:
 
 def test_a_finer_grid_needs_more(tmp_path: Path) -> None:
     info = RenderInfo.of(write_manifest(tmp_path), LoadSettings())
-    shape, needs = info.estimate(1.5, 10, LoadSettings())
-    coarse_shape, coarse_needs = info.estimate(3.0, 10, LoadSettings())
-    assert shape == (80, 60, 40) and coarse_shape == (40, 30, 20)
-    assert needs.memory_bytes > coarse_needs.memory_bytes
+    fine = info.needs(1.5, 10, 30, LoadSettings())
+    coarse = info.needs(3.0, 10, 30, LoadSettings())
+    assert fine.shape_kji == (80, 60, 40) and coarse.shape_kji == (40, 30, 20)
+    assert fine.scene.memory_bytes > coarse.scene.memory_bytes
+    assert fine.render_seconds > coarse.render_seconds
+    few = info.needs(1.5, 2, 30, LoadSettings())
+    assert few.n_phases == 2 and 0 < few.render_seconds < fine.render_seconds
 
 
 def test_studies_are_equal_if_read_alike() -> None:

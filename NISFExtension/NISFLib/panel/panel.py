@@ -12,7 +12,6 @@ import vtk
 from NISFCore.errors import NISFError
 from NISFCore.views import View
 from NISFLib import dependencies
-from NISFLib.choices import Phases
 from NISFLib.controller import Controller
 from NISFLib.input_sources import InputSources
 from NISFLib.panel.annotate_view import AnnotateView
@@ -22,8 +21,9 @@ from NISFLib.panel.heart_view import HeartView
 from NISFLib.panel.motion_view import MotionView
 from NISFLib.panel.tables import StudyTableView
 from NISFLib.parameters import PATH_PARAMETERS, settings_of
+from NISFLib.render_info import in_megabytes
 from NISFLib.runner import Runner
-from NISFLib.scene import HeartScene, LoadSettings
+from NISFLib.scene import HeartScene
 from NISFLib.settings import Settings, Source
 from NISFLib.work_folder import WorkFolder
 
@@ -34,7 +34,6 @@ DECLINED = (
     "NISF cannot read or fit without these packages; nothing was installed. Try again when you "
     "want to."
 )
-MEGABYTE = 1e6
 
 
 class Panel:
@@ -211,19 +210,16 @@ class Panel:
             bar.setValue(bar.maximum() if callable(bar.maximum) else bar.maximum)
 
     def _render_estimate(self) -> None:
-        rendered, settings = self.controller.rendered, self._settings()
-        if rendered is None:
+        needs = self.controller.export_needs()
+        if needs is None:
             self.ui.estimateLabel.setText("known after the fit")
             return
-        n_cycle = max(self.controller.n_cycle_phases, len(rendered.phases))
-        counts = {Phases.ALL: n_cycle, Phases.ED_ES: 2, Phases.CURRENT: 1}
-        n_phases = counts[settings.phases]
-        load = LoadSettings(labels=settings.with_labels, models=settings.with_models)
-        (k, j, i), needs = rendered.estimate(settings.spacing_mm, n_phases, load)
+        k, j, i = needs.shape_kji
         self.ui.estimateLabel.setText(
-            f"{i} × {j} × {k} voxels, {n_phases} phase(s): "
-            f"{needs.memory_bytes / MEGABYTE:.0f} MB of memory, "
-            f"{needs.disk_bytes / MEGABYTE:.0f} MB on disk, {needs.seconds:.0f} s to load"
+            f"{i} × {j} × {k} voxels, {needs.n_phases} phase(s): "
+            f"{in_megabytes(needs.scene.memory_bytes)} of memory, "
+            f"{in_megabytes(needs.scene.disk_bytes)} on disk, "
+            f"{needs.render_seconds:.0f} s to render, {needs.scene.seconds:.0f} s to load"
         )
 
     # From the user to the controller

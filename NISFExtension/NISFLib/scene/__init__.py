@@ -2,7 +2,12 @@
 
 from NISFLib.scene.annotations import SceneAnnotation, WrittenAnnotation
 from NISFLib.scene.cine_input import write_cine_input
-from NISFLib.scene.estimates import SceneEstimate, estimate_grid, estimate_load
+from NISFLib.scene.estimates import (
+    SceneEstimate,
+    estimate_grid,
+    estimate_load,
+    free_memory_bytes,
+)
 from NISFLib.scene.files import SceneFormat, save_bundle, save_files
 from NISFLib.scene.heart_scene import HeartScene
 from NISFLib.scene.loading import LoadProgress, LoadSettings
@@ -29,6 +34,7 @@ __all__ = [
     "WrittenAnnotation",
     "estimate_grid",
     "estimate_load",
+    "free_memory_bytes",
     "save_bundle",
     "save_files",
     "write_cine_input",

@@ -7,6 +7,8 @@ behind the rates); memory is an upper bound of what the nodes hold.
 from dataclasses import dataclass
 from pathlib import Path
 
+import slicer
+
 from NISFCore.labels import FOREGROUND
 from NISFLib.scene.folders import ResultFolder, SliceFolder
 from NISFLib.scene.loading import LoadSettings
@@ -36,6 +38,13 @@ class SceneEstimate:
     memory_bytes: int
     disk_bytes: int
     seconds: float
+
+
+def free_memory_bytes() -> int:
+    """Physical memory that this computer could still give; 0 if it does not tell."""
+    information = slicer.vtkSystemInformation()
+    information.RunMemoryCheck()
+    return int(information.GetAvailablePhysicalMemory()) << 20
 
 
 def estimate_grid(

@@ -130,6 +130,7 @@ def test_the_estimate_follows_the_spacing(quick: Quick) -> None:
     assert " × ".join(map(str, rendered.shape_kji[::-1])) in coarse and "4 phase(s)" in coarse
     quick.set(spacing=2.5)
     assert float(quick.ui.estimateLabel.text.split("s): ")[1].split()[0]) > 0
+    assert "s to render" in quick.ui.estimateLabel.text
     assert quick.ui.estimateLabel.text != coarse
 
 

@@ -1,10 +1,19 @@
 """Memory and time are known beforehand: bounds that hold, and that mean something."""
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
 
-from NISFLib.scene import HeartScene, LoadSettings, SceneError, estimate_grid, estimate_load
+from NISFLib.scene import (
+    HeartScene,
+    LoadSettings,
+    SceneError,
+    estimate_grid,
+    estimate_load,
+    free_memory_bytes,
+)
 from NISFLib.scene.nodes import Role
 from Testing.Extension.scene.folders import Folders
 
@@ -73,3 +82,9 @@ def test_surfaces_that_slicer_makes_take_longer() -> None:
 def test_a_folder_that_is_none(tmp_path: Path) -> None:
     with pytest.raises(SceneError, match="no folder for the scene"):
         estimate_load(tmp_path)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="how large the memory is, is asked of POSIX")
+def test_free_memory_is_some_of_the_machines() -> None:
+    page, n_pages = os.sysconf("SC_PAGE_SIZE"), os.sysconf("SC_PHYS_PAGES")
+    assert 10e6 < free_memory_bytes() <= page * n_pages
