@@ -333,6 +333,17 @@ Command = (
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the program; returns its exit code."""
+    try:
+        try:
+            return _main(arguments)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:  # who read it had enough (`| head`): else Python says so at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_ERROR
+
+
+def _main(arguments: list[str] | None) -> int:
     tolerate_any_encoding()
     # numpy's threads and torch's wait for work by spinning: beside each other they cost a third
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

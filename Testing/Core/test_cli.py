@@ -440,6 +440,18 @@ def test_from_simulated_hearts_to_figures(
     assert "dice_3d" not in text  # without a truth
 
 
+@POSIX
+@pytest.mark.parametrize("words", [["--version"], ["benchmark", "--help"]])
+def test_a_reader_that_had_enough_hears_no_complaint(words: list[str]) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "NISFCore", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    process.stdout.close()  # as head does
+    assert process.communicate()[1] == b""
+    assert process.returncode in (1, 2)  # not all of it was said
+
+
 def test_people_are_told_where_things_are(
     tmp_path: Path, capsys: Text, monkeypatch: pytest.MonkeyPatch, files: Path
 ) -> None:
