@@ -139,9 +139,14 @@ class RefinementConfig:
         phase_weight: of a point's squared phase error, in the first stage.
         window_mm: standard deviation of the windows of local normalisation.
         tag_huber: residuals (in units of the tags' contrast) beyond this count linearly.
-        contour_weight: of a border point's squared distance in mm^2; 0 leaves labels out.
+        contour_weight: of a border point's squared distance in mm^2, without tags; 0 leaves labels
+            out.
+        wall_weight, position_doubt: of the wall's thickness and of where it is, with tags: `weight`
+            and `growth` of `wall_labels.WallTerm`; weight 0 leaves labels out.
         contour_huber_mm: distances beyond this count linearly.
         volume_weight: of a point's squared deviation of log det F.
+        smoothing: of a point's squared distance in mm^2 from where the frames on both sides lead
+            to, in a second pass; 0 leaves that out.
     """
 
     n_iterations: int = 2
@@ -152,8 +157,11 @@ class RefinementConfig:
     window_mm: float = 4.0
     tag_huber: float = 1.0
     contour_weight: float = 0.7
+    wall_weight: float = 0.3
+    position_doubt: float = 18.0
     contour_huber_mm: float = 2.0
     volume_weight: float = 3.0
+    smoothing: float = 0.1
 
     def __post_init__(self) -> None:
         if self.n_iterations < 0 or not self.ridge > 0 or not self.window_mm > 0:
@@ -202,7 +210,7 @@ class SpaceConfig:
         n_points: of one plane's wall, at which its images are looked at; all pixels if fewer.
         n_image_points: the same of an untagged plane.
         n_volume_points: of the wall, where its volume is kept.
-        n_iterations, inertia, phase_weight, tag_weight, volume_weight, contour_weight,
+        n_iterations, inertia, smoothing, phase_weight, tag_weight, volume_weight, contour_weight,
             contour_huber_mm: as `RefinementConfig`; the weight of the tags' intensities is that of
             a point's squared residual.
         heart_weight, heart_huber_mm: of a border point's distance, where the borders are those of a
@@ -223,6 +231,7 @@ class SpaceConfig:
     n_volume_points: int = 1200
     n_iterations: int = 2
     inertia: float = 0.0
+    smoothing: float = 0.0
     phase_weight: float = 1.0
     tag_weight: float = 3.0
     volume_weight: float = 3.0

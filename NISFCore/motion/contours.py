@@ -39,6 +39,11 @@ class Contour:
     times: Tensor
     is_inner: bool
 
+    def shrinking(self) -> Tensor:
+        """`(n_frames,)`: part of its radius that the border has lost since ED, or gained."""
+        area = (self.distances.values[:, 0] < 0).flatten(1).sum(dim=1)
+        return (1 - (area / area[0].clamp_min(1)).sqrt()).abs()
+
 
 def wall_contours(cine: CineSlice, placement: Placement, n_points: int = 64) -> list[Contour]:
     """Endocardium and epicardium of a slice that is labelled in every frame; where the blood pool
@@ -78,11 +83,16 @@ def _contour(
 def signed_distances(
     region: npt.NDArray[np.bool_], spacing_mm: tuple[float, float]
 ) -> npt.NDArray[np.float64]:
-    """mm to the border of a region `(n_frames, rows, cols)`, negative inside, smoothed; from pixel
-    centre to pixel centre, so within a pixel of the distance to the line."""
-    sampling = (spacing_mm[1], spacing_mm[0])
+    """mm to the border of a region `(n_frames, rows, cols)`, negative inside, smoothed; the border
+    is taken half a pixel from the centres of the pixels beside it."""
+    sampling, half_mm = (spacing_mm[1], spacing_mm[0]), sum(spacing_mm) / 4
     signed = [
-        distance_transform_edt(~r, sampling) - distance_transform_edt(r, sampling) for r in region
+        np.where(
+            r,
+            half_mm - distance_transform_edt(r, sampling),
+            distance_transform_edt(~r, sampling) - half_mm,
+        )
+        for r in region
     ]
     clipped = np.clip(np.stack(signed), -MAX_DISTANCE_MM, MAX_DISTANCE_MM)
     return np.asarray(gaussian_filter(clipped, (0.0, SMOOTHING_PIXELS, SMOOTHING_PIXELS)))

@@ -18,7 +18,7 @@ from NISFCore.motion.cine import (
     septal_turns,
     widened,
 )
-from NISFCore.motion.config import DEFAULT, DescentConfig, MotionConfig
+from NISFCore.motion.config import DEFAULT, DescentConfig, MotionConfig, RefinementConfig
 from NISFCore.motion.contours import wall_contours
 from NISFCore.motion.descent import descend
 from NISFCore.motion.field import DisplacementField
@@ -30,9 +30,16 @@ from NISFCore.motion.quality import (
     plausibility_flags,
     wrapping_flags,
 )
-from NISFCore.motion.refinement import FrameTerm, tissue_points, track
+from NISFCore.motion.refinement import (
+    ContourTerm,
+    FrameTerm,
+    VolumeTerm,
+    tissue_points,
+    track,
+)
 from NISFCore.motion.result import MotionFlag, MotionResult
-from NISFCore.motion.tagged_plane import TaggedPlane, label_terms, tagged_plane
+from NISFCore.motion.tagged_plane import TaggedPlane, tagged_plane
+from NISFCore.motion.through_plane import follow_tissue
 from NISFCore.progress import CancelToken, ProgressReporter, SilentProgress
 
 
@@ -82,7 +89,8 @@ def fit_tagged_plane(
         descent = descent or DescentConfig()
     else:
         stages, tissue = seen.stages(field, config.refinement), tissue_points(field, points)
-        track(field, tissue, times, stages, config.refinement, progress, cancel)
+        found = track(field, tissue, times, stages, config.refinement, progress, cancel)
+        follow_tissue(field, tissue, found, seen.contours)
     tracked = time.monotonic()
     if descent is not None:
         descend(field, seen.data_terms(descent), points, times, descent, progress, cancel)
@@ -136,8 +144,7 @@ def _cine_stages(
 ) -> list[list[FrameTerm]]:
     """Blurred images, then sharp ones, each with labels and volume."""
     cine, settings = plane.cine, config.cine
-    contours = wall_contours(cine, plane.placement) if config.refinement.contour_weight > 0 else []
-    labels = label_terms(field, contours, plane.local_points(), config.refinement)
+    labels = _label_terms(field, plane, config.refinement)
     wide = widened(plane.mask, cine.spacing_mm, settings.reach_mm)
     near = tissue_points(field, plane.local_of(mask_points_ras(cine, wide)))
     tissue = tissue_points(field, plane.local_points())
@@ -154,6 +161,18 @@ def _cine_stages(
         )
         stages.append([term, *shared])
     return stages
+
+
+def _label_terms(
+    field: DisplacementField, plane: Plane, config: RefinementConfig
+) -> list[FrameTerm]:
+    """What labels and the tissue's volume say, whatever the images are."""
+    terms: list[FrameTerm] = [VolumeTerm(field, plane.local_points(), config.volume_weight)]
+    contours = wall_contours(plane.cine, plane.placement) if config.contour_weight > 0 else []
+    for contour in contours:
+        border = tissue_points(field, contour.points)
+        terms.append(ContourTerm(border, contour, config.contour_weight, config.contour_huber_mm))
+    return terms
 
 
 def _result(

@@ -22,9 +22,7 @@ from NISFCore.motion.field import DisplacementField
 from NISFCore.motion.images import ImageStack
 from NISFCore.motion.network import input_jet
 from NISFCore.motion.refinement import (
-    CLEAR_MM,
     MAX_TRUST,
-    MIN_CLEARNESS,
     MIN_CONTRAST,
     MIN_TRUST,
     MIN_VARIANCE,
@@ -34,7 +32,7 @@ from NISFCore.motion.refinement import (
 )
 from NISFCore.motion.regularisers import inverse
 from NISFCore.motion.similarity import LocalWindows
-from NISFCore.motion.tagged import TagObservation, wrapped_sum
+from NISFCore.motion.tagged import CLEAR_MM, MIN_CLEARNESS, TagObservation, wrapped_sum
 from NISFCore.motion.wall import ImplicitSurface, Wall
 
 N_NEWTON = 2
@@ -155,7 +153,8 @@ class TagsInSpace:
         tissue = self._plane.tissue_beside(self._points, C)
         stack = _one(self._seen.images, self._seen.frame_at(moment))
         I = stack.sample(tissue.places[None])[0, 0]  # noqa: E741
-        T, by_material = _template(self._seen, tissue.material)
+        T = self._seen.template.at(tissue.material)
+        by_material = self._seen.template.gradient(tissue.material)
         mean, mean_T = self._windows.mean(I), self._windows.mean(T)
         variance_T = self._variance(T, mean_T)
         variance = self._variance(I, mean)
@@ -225,17 +224,6 @@ def evenly(points: Tensor, n: int) -> Tensor:
     if len(points) <= n:
         return points
     return points[torch.linspace(0, len(points) - 1, n).round().long()]
-
-
-def _template(seen: TagObservation, material: Tensor) -> tuple[Tensor, Tensor]:
-    """prod_w (1 + cos(k_w X + p_w)) `(n,)` and its gradient `(n, 3)` at X `(n, 3)`."""
-    phase = material @ seen.vectors.T + seen.phases_rad
-    factors = 1 + phase.cos()
-    gradient = torch.zeros_like(material)
-    for k, vector in enumerate(seen.vectors):
-        others = torch.cat([factors[:, :k], factors[:, k + 1 :]], dim=1).prod(dim=1)
-        gradient = gradient - (others * phase[:, k].sin())[:, None] * vector
-    return factors.prod(dim=1), gradient
 
 
 def _one(stack: ImageStack, frame: int) -> ImageStack:

@@ -8,7 +8,8 @@ residuals r and their Jacobians J by C_j, both weighted; a step solves
 
 where q is what inertia counts against the images: little while tags are seen, much when they have
 faded. Coarse terms (phase) come first, then fine ones (intensity): the phase has a wide range and
-is blurred, intensities are sharp and have a range of a quarter of the tags' distance.
+is blurred, intensities are sharp and have a range of a quarter of the tags' distance. A second pass
+over the frames takes for P_j what the frames on both sides lead to, a cubic through four of them.
 """
 
 import time
@@ -19,6 +20,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from NISFCore.errors import StudyError
 from NISFCore.motion.config import RefinementConfig
 from NISFCore.motion.contours import Contour
 from NISFCore.motion.field import DisplacementField
@@ -32,7 +34,7 @@ from NISFCore.motion.images import ImageStack
 from NISFCore.motion.network import input_jet
 from NISFCore.motion.regularisers import inverse, log_determinant
 from NISFCore.motion.similarity import LocalWindows
-from NISFCore.motion.tagged import TagObservation, wrapped_sum
+from NISFCore.motion.tagged import CLEAR_MM, MIN_CLEARNESS, TagObservation, wrapped_sum
 from NISFCore.progress import CancelToken, ProgressEvent, ProgressReporter
 
 MIN_CONTRAST = 0.05
@@ -42,8 +44,9 @@ MIN_TRUST, MAX_TRUST = 0.1, 1.0
 USUAL_NOISE = 0.2
 """Of residuals in units of the tags' contrast."""
 SD_PER_MEDIAN = 1.4826
-CLEAR_MM, MIN_CLEARNESS = 1.5, 0.05
 MIN_RIDGE = 1e-9
+MAX_RADII = 2.0
+"""Tissue that has moved farther than so many radii of the heart is a solver that diverged."""
 
 Rows = tuple[Tensor, Tensor]
 """Weighted residuals `(m,)` and their Jacobian `(m, (n_features + 1) * n_dims)`."""
@@ -120,7 +123,7 @@ class TagTerm:
     ) -> None:
         self._tissue, self._seen, self._windows = tissue, observation, windows
         self._huber, self._borders = huber, borders
-        T = observation.template(tissue.points)
+        T = observation.template.at(tissue.points)
         self._centred = T - windows.mean(T)
         self._template = T
         self._variance = (windows.mean(T.square()) - windows.mean(T).square()).clamp_min(
@@ -187,8 +190,7 @@ class VolumeTerm:
         F = torch.eye(C.shape[1]) + torch.stack([d @ C for d in self._by], dim=-1)
         r = log_determinant(F)
         # d log det F = tr(F^-1 dF), dF_ab = dC_a dh / dX_b
-        inverted = inverse(F) if C.shape[1] == 3 else torch.linalg.pinv(F)
-        J = torch.einsum("nba,bnh->nha", inverted, self._by).flatten(1)
+        J = torch.einsum("nba,bnh->nha", inverse(F), self._by).flatten(1)
         if C.shape[1] == 2:
             r, J = r - r.mean(), J - J.mean(dim=0)
         return self._root_weight * r, self._root_weight * J
@@ -235,26 +237,62 @@ def track(
         stages: the terms of each stage, coarse to fine.
 
     Raises:
+        StudyError: if the solver diverged.
         Cancelled: between two frames.
     """
     began = time.monotonic()
     h = tissue.features
-    inertia = config.inertia * (h.T @ h).repeat(field.config.n_dims, 1, 1)
-    if stiffness is not None:
-        inertia = inertia + stiffness
+    alike = (h.T @ h).repeat(field.config.n_dims, 1, 1)
+    inertia = config.inertia * alike if stiffness is None else config.inertia * alike + stiffness
     C = h.new_zeros(len(times), h.shape[1], field.config.n_dims)
     for j, moment in enumerate(times.tolist()):
         cancel.check()
-        expected = extrapolated(C, j, config.extrapolation)
-        C[j] = expected
-        for terms in stages:
-            for _ in range(config.n_iterations):
-                C[j] -= step(C[j], expected, moment, terms, inertia, config.ridge)
+        # nothing has moved at ED
+        if moment > 0:
+            expected = extrapolated(C, j, config.extrapolation)
+            C[j] = expected
+            for terms in stages:
+                for _ in range(config.n_iterations):
+                    C[j] -= step(C[j], expected, moment, terms, inertia, config.ridge)
+            check_followed(h @ C[j], field.placement.radius_mm, moment)
         seconds = time.monotonic() - began
         progress.report(ProgressEvent("motion", j + 1, len(C), seconds))
+    if config.smoothing > 0:
+        for j in range(1, len(times) - 1):
+            cancel.check()
+            expected = torch.tensordot(between(times, j), C, dims=1)
+            terms, weight = stages[-1], config.smoothing * alike
+            C[j] -= step(C[j], expected, float(times[j]), terms, weight, config.ridge)
     found = FrameCoefficients(times, C)
     set_coefficients(field, found)
     return found
+
+
+def check_followed(u: Tensor, radius_mm: float, moment: float) -> None:
+    """Refuse displacements `(n, n_dims)` in mm that no heart makes.
+
+    Raises:
+        StudyError: if there are any.
+    """
+    farthest = float(u.norm(dim=1).max())
+    if not farthest < MAX_RADII * radius_mm:
+        raise StudyError(
+            f"the motion could not be estimated: at {moment:.0%} of the cycle tissue would have "
+            f"moved by {farthest:.0f} mm, at most {MAX_RADII * radius_mm:.0f} mm are possible; "
+            "images and labels of later frames contradict each other: correct the labels, or leave "
+            "out planes that the wall leaves"
+        )
+
+
+def between(times: Tensor, j: int) -> Tensor:
+    """Weights `(n_times,)` of the polynomial through up to two frames on either side, at frame
+    j."""
+    nodes = [k for k in range(max(0, j - 2), min(len(times), j + 3)) if k != j]
+    weights = torch.zeros(len(times))
+    for k in nodes:
+        others = times[[m for m in nodes if m != k]]
+        weights[k] = ((times[j] - others) / (times[k] - others)).prod()
+    return weights
 
 
 def step(

@@ -28,13 +28,17 @@ def determinant(F: Tensor) -> Tensor:
 
 
 def inverse(F: Tensor) -> Tensor:
-    """F^-1 of `(..., 3, 3)`, written out; of a folded F that of its cofactors over
+    """F^-1 of 2 x 2 or 3 x 3 matrices, written out; of a folded F that of its cofactors over
     `MIN_DETERMINANT`."""
-    a, b, c = F.unbind(dim=-2)
-    cofactors = torch.stack(
-        [torch.linalg.cross(b, c), torch.linalg.cross(c, a), torch.linalg.cross(a, b)], dim=-1
-    )
-    return cofactors / determinant(F).clamp_min(MIN_DETERMINANT)[..., None, None]
+    rows = F.unbind(dim=-2)
+    if len(rows) == 2:
+        (a, b), (c, d) = (row.unbind(dim=-1) for row in rows)
+        adjugate = torch.stack([d, -b, -c, a], dim=-1).unflatten(-1, (2, 2))
+    else:
+        cross = torch.linalg.cross
+        others = ((rows[1], rows[2]), (rows[2], rows[0]), (rows[0], rows[1]))
+        adjugate = torch.stack([cross(b, c) for b, c in others], dim=-1)
+    return adjugate / determinant(F).clamp_min(MIN_DETERMINANT)[..., None, None]
 
 
 def volume_penalty(F: Tensor) -> Tensor:

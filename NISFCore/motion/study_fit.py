@@ -102,7 +102,12 @@ def fit_tagged_study(
 def tracking_settings(config: MotionConfig) -> RefinementConfig:
     """What `refinement.track` needs, in space."""
     space = config.space
-    return replace(config.refinement, n_iterations=space.n_iterations, inertia=space.inertia)
+    return replace(
+        config.refinement,
+        n_iterations=space.n_iterations,
+        inertia=space.inertia,
+        smoothing=space.smoothing,
+    )
 
 
 @torch.no_grad()

@@ -21,7 +21,7 @@ class TagCorrelation:
     def __init__(
         self, observations: Sequence[TagObservation], points: Tensor, windows: LocalWindows
     ) -> None:
-        self._parts = [(o, o.template(points)) for o in observations]
+        self._parts = [(o, o.template.at(points)) for o in observations]
         self._points, self._windows = points, windows
 
     def cost(self, field: DisplacementField, last_time: float) -> Tensor:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
 from NISFCore.data.study import CineSlice
@@ -11,7 +12,12 @@ from NISFCore.data.tags import found_tags
 from NISFCore.errors import StudyError
 from NISFCore.motion.field import Placement
 from NISFCore.motion.harp import Mask, TagWave, demodulated, measured_waves
-from NISFCore.motion.images import REFINEMENT, ImageStack, around, image_stack
+from NISFCore.motion.images import REFINEMENT, ImageStack, around, image_stack, mask_points_ras
+from NISFCore.motion.tag_template import TagTemplate, Waves, fitted_template
+
+CLEAR_MM, MIN_CLEARNESS = 1.5, 0.05
+"""What a pixel of the wall counts grows over this distance from its border: beside it, pixels are
+half blood."""
 
 
 @dataclass(frozen=True)
@@ -36,18 +42,14 @@ class TagObservation:
         phases: one per wave; channels are the real and imaginary part of `harp.demodulated`.
         images: channels are intensity (over its mean) and its derivatives by column and row.
         vectors: `(n_waves, n_dims)` rad/mm in local coordinates.
-        phases_rad: `(n_waves,)` at their origin.
+        template: the tags at ED.
     """
 
     times: Tensor
     phases: tuple[ImageStack, ...]
     images: ImageStack
     vectors: Tensor
-    phases_rad: Tensor
-
-    def template(self, points: Tensor) -> Tensor:
-        """The tags at ED `(n,)` at local points `(n, n_dims)`: prod_w (1 + cos(k_w X + p_w))."""
-        return (1 + (points @ self.vectors.T + self.phases_rad).cos()).prod(dim=1)
+    template: TagTemplate
 
     def frame_at(self, time: float) -> int:
         """Index of the frame nearest to a cycle fraction."""
@@ -86,14 +88,35 @@ def observe(
 ) -> TagObservation:
     """Prepare one series. `mask` `(rows, cols)`: the tissue at ED, on the series' own pixels."""
     cine, _ = around(series.cine, mask)
-    vectors = np.stack([w.vector_ras for w in series.waves]) @ placement.axes.T
-    phases_rad = [float(w.phase_at(placement.centre_ras)) for w in series.waves]
+    images, waves = intensities(cine, placement), _waves(series, placement)
     return TagObservation(
         times=torch.tensor(cine.cycle_fractions, dtype=torch.float32),
         phases=tuple(_phases(cine, w, placement, band_width) for w in series.waves),
-        images=intensities(cine, placement),
-        vectors=torch.tensor(vectors, dtype=torch.float32),
-        phases_rad=torch.tensor(phases_rad, dtype=torch.float32),
+        images=images,
+        vectors=waves.vectors,
+        template=_template(series.cine, mask, images, waves, placement),
+    )
+
+
+def _waves(series: TaggedSeries, placement: Placement) -> Waves:
+    vectors = np.stack([w.vector_ras for w in series.waves])
+    phases_rad = [float(w.phase_at(placement.centre_ras)) for w in series.waves]
+    arrays = (vectors @ placement.axes.T, phases_rad, vectors @ series.cine.ras_from_ijk[:3, :2])
+    return Waves(*(torch.tensor(a, dtype=torch.float32) for a in arrays))
+
+
+def _template(
+    cine: CineSlice, mask: Mask, images: ImageStack, waves: Waves, placement: Placement
+) -> TagTemplate:
+    """From the first frame, where nothing has moved."""
+    local = placement.local_from_ras(mask_points_ras(cine, mask))
+    points = torch.tensor(local, dtype=torch.float32)
+    first = ImageStack(images.values[:1, :1], images.pixel_from_local)
+    # the nearest pixel outside is half a pixel beyond the border
+    depth_mm = distance_transform_edt(mask, cine.spacing_mm[::-1])[mask] - min(cine.spacing_mm) / 2
+    trust = np.clip(depth_mm / CLEAR_MM, MIN_CLEARNESS, 1.0)
+    return fitted_template(
+        waves, points, first.sample(points[None])[0, 0], torch.tensor(trust, dtype=torch.float32)
     )
 
 

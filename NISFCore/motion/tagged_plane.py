@@ -14,7 +14,6 @@ from NISFCore.motion.descent import DataTerm
 from NISFCore.motion.field import DisplacementField
 from NISFCore.motion.plane import Plane, check_moving, plane_of
 from NISFCore.motion.refinement import (
-    ContourTerm,
     FrameTerm,
     PhaseTerm,
     TagTerm,
@@ -24,6 +23,7 @@ from NISFCore.motion.refinement import (
 from NISFCore.motion.similarity import LocalWindows, local_windows
 from NISFCore.motion.tag_correlation import TagCorrelation
 from NISFCore.motion.tagged import TagObservation, observe, tagged_series
+from NISFCore.motion.wall_labels import WallTerm
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,17 @@ class TaggedPlane:
     def stages(self, field: DisplacementField, config: RefinementConfig) -> list[list[FrameTerm]]:
         """Of `refinement.track`: phase, then intensity, each with labels and volume."""
         tissue = tissue_points(field, self.points)
-        labels = label_terms(field, self.contours, self.points, config)
+        labels: list[FrameTerm] = [VolumeTerm(field, self.points, config.volume_weight)]
+        if self.contours:
+            labels.append(
+                WallTerm(
+                    field,
+                    self.contours,
+                    config.wall_weight,
+                    config.position_doubt,
+                    config.contour_huber_mm,
+                )
+            )
         coarse: list[FrameTerm] = [
             PhaseTerm(tissue, o, config.phase_weight) for o in self.observations
         ]
@@ -91,19 +101,8 @@ def tagged_plane(
     observations = tuple(
         observe(s, plane.mask_on(s.cine), plane.placement, config.start.band_width) for s in series
     )
-    has_labels = config.refinement.contour_weight > 0
+    has_labels = config.refinement.wall_weight > 0
     contours = wall_contours(plane.cine, plane.placement) if has_labels else []
     points = plane.local_points()
     windows = local_windows(points, config.refinement.window_mm, 1.0)
     return TaggedPlane(plane, observations, tuple(contours), points, observations[0].times, windows)
-
-
-def label_terms(
-    field: DisplacementField, contours: Sequence[Contour], points: Tensor, config: RefinementConfig
-) -> list[FrameTerm]:
-    """What labels and the tissue's volume say, whatever the images are."""
-    terms: list[FrameTerm] = [VolumeTerm(field, points, config.volume_weight)]
-    for contour in contours:
-        border = tissue_points(field, contour.points)
-        terms.append(ContourTerm(border, contour, config.contour_weight, config.contour_huber_mm))
-    return terms

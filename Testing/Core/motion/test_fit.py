@@ -32,7 +32,7 @@ from Testing.Core.motion.movies import CENTRE_RAS, Ring, RingMotion, rms_error_m
 
 RING = Ring(noise=0.05)
 SMALL = MotionConfig(start=StartConfig(n_features=48))
-NO_LABELS = replace(SMALL, refinement=RefinementConfig(contour_weight=0.0))
+NO_LABELS = replace(SMALL, refinement=RefinementConfig(wall_weight=0.0))
 
 
 def error_mm(ring: Ring, result: MotionResult) -> float:

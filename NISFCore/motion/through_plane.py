@@ -1,0 +1,104 @@
+"""The motion of the tissue that lay in a plane at ED, from what the plane shows later.
+
+A short-axis plane stands still, and at ES shows tissue that lay nearer the base at ED: up to 15 mm.
+Its tags say where it was *within* the plane, so that following tags gives U(X') of other tissue,
+wider at the same place of the wall by an offset s: X' = X + s n, n outwards. Labels show s: tissue
+that was on the border at ED is beside the border now, by m (negative inside) = -lambda_r s.
+
+If the wall deforms alike a little higher up, with the same circumferential stretch lambda_c, then
+the place of its border now is wider by lambda_c s, and the tissue of the plane has moved by
+
+    u(X) = U(X) + (lambda_r - lambda_c) s n = U(X) - (1 - lambda_c / lambda_r) m n
+
+which is between what tags say (0) and what labels say (1): about half-way at ES, all of the tags
+where the wall does not deform. Twist differs with height, too; one plane does not show by how much,
+nor whether a region that does not contract ends above the plane.
+
+Both m and the factor are taken as slow functions of the angle around the LV.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from NISFCore.motion.contours import Contour
+from NISFCore.motion.field import DisplacementField
+from NISFCore.motion.gauss_newton import FrameCoefficients, set_coefficients
+from NISFCore.motion.images import ImageStack
+from NISFCore.motion.refinement import TissuePoints, huber_weight
+from NISFCore.motion.wall_labels import angular_basis
+
+HUBER_MM = 1.5
+RIDGE = 3e-5
+"""Of the change's coefficients, per point."""
+
+
+@torch.no_grad()
+def follow_tissue(
+    field: DisplacementField,
+    tissue: TissuePoints,
+    found: FrameCoefficients,
+    contours: Sequence[Contour],
+) -> FrameCoefficients:
+    """Change a field that follows a plane's tags into that of the plane's tissue.
+
+    Args:
+        field: set to `found`.
+        tissue: of the plane at ED.
+        contours: the wall's borders in every frame; none leave the field as it is.
+    """
+    if not contours:
+        return found
+    points, h = tissue.points, tissue.features
+    moved = points + field.displacement(points, found.times)
+    stretches = field.gradient(points, found.times)
+    change = torch.stack(
+        [
+            _change(points, moved[j], share_of_labels(points, F), beside(field, contours, j))
+            for j, F in enumerate(stretches)
+        ]
+    )
+    A = (h.T @ h).double()
+    A.diagonal().add_(RIDGE * len(h))
+    b = torch.einsum("nf,tnd->ftd", h.double(), change.double())
+    more = torch.linalg.solve(A, b.flatten(1)).unflatten(1, change.shape[::2]).transpose(0, 1)
+    changed = FrameCoefficients(found.times, found.values + more.to(found.values.dtype))
+    set_coefficients(field, changed)
+    return changed
+
+
+def share_of_labels(points: Tensor, F: Tensor) -> Tensor:
+    """1 - lambda_c / lambda_r in [0, 1], a slow function of the angle: its coefficients.
+
+    Args:
+        points: `(n, 2)` local mm.
+        F: `(n, 2, 2)` there.
+    """
+    radial = torch.nn.functional.normalize(points, dim=1)
+    around = torch.stack([-radial[:, 1], radial[:, 0]], dim=1)
+    lambda_r, lambda_c = ((F @ d[..., None])[..., 0].norm(dim=1) for d in (radial, around))
+    share = 1 - lambda_c / lambda_r.clamp_min(1e-3)
+    return torch.linalg.lstsq(angular_basis(points), share[:, None]).solution[:, 0]
+
+
+def beside(field: DisplacementField, contours: Sequence[Contour], frame: int) -> Tensor:
+    """m in mm: how far tissue of the borders at ED is from the borders of a frame's labels, a slow
+    function of the angle: its coefficients."""
+    bases, distances = [], []
+    for contour in contours:
+        moved = contour.points + field.displacement(contour.points, contour.times[[frame]])
+        values = contour.distances.values[[frame], :1]
+        seen = ImageStack(values, contour.distances.pixel_from_local).sample(moved)
+        bases.append(angular_basis(contour.points))
+        distances.append(seen[0, 0])
+    basis, m = torch.cat(bases), torch.cat(distances)
+    w = huber_weight(m, HUBER_MM)
+    return torch.linalg.lstsq(basis * w[:, None], (m * w)[:, None]).solution[:, 0]
+
+
+def _change(points: Tensor, moved: Tensor, share: Tensor, m: Tensor) -> Tensor:
+    """`(n, 2)` mm, outwards from the wall's middle now."""
+    basis = angular_basis(points)
+    outward = torch.nn.functional.normalize(moved - moved.mean(dim=0), dim=1)
+    return -((basis @ share).clamp(0.0, 1.0) * (basis @ m))[:, None] * outward
