@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from NISFLib.scene import HeartScene, Part
+from NISFLib.scene import HeartScene, Part, Strain
 from NISFLib.scene.nodes import SLICE, Role
 from NISFLib.scene.views import CAMERA_DIRECTION_RAS, SHOWS
 from Testing.Harness.views import OffscreenSliceView, OffscreenThreeDView, Picture
@@ -19,8 +19,9 @@ DPI = 100
 DARK = "#14161a"
 
 
-def render(export: Path, study: Path | None, out: Path) -> list[Path]:
-    """Load an export and write all pictures into a folder; returns their paths."""
+def render(export: Path, study: Path | None, motion: Path | None, out: Path) -> list[Path]:
+    """Load an export, and a motion if there is one, and write all pictures into a folder; returns
+    their paths."""
     heart = HeartScene()
     heart.load_result(export, study=study)
     views = _views()
@@ -39,6 +40,10 @@ def render(export: Path, study: Path | None, out: Path) -> list[Path]:
     _save_alignment(paths[-1], heart, views["3D"])
     paths.append(out / "curves.png")
     _save_plots(paths[-1], heart)
+    if motion is not None:
+        heart.load_motion(motion)
+        paths.append(out / "motion.png")
+        _save_motion(paths[-1], heart, views["3D"])
     return paths
 
 
@@ -106,6 +111,22 @@ def _save_alignment(path: Path, heart: HeartScene, view: OffscreenThreeDView) ->
         heart.alignment = amount
         _show(axis, view.picture(), VIEW_COLORS["3D"], title)
     heart.set_visible(Part.SURFACES, True)
+    figure.subplots_adjust(0.005, 0.01, 0.995, 0.92, wspace=0.02)
+    _save(figure, path)
+
+
+def _save_motion(path: Path, heart: HeartScene, view: OffscreenThreeDView) -> None:
+    """The LV wall at end-systole in the colours of two strains, and its displacement."""
+    heart.phase = heart.es_phase or 0
+    heart.set_visible(Part.PLANES, False)
+    figure, axes = plt.subplots(1, 3, figsize=(13.6, 4.9), dpi=DPI, facecolor=DARK)
+    _look_at_heart(heart, view, 240)
+    for axis, strain in zip(axes, (Strain.CIRCUMFERENTIAL, Strain.RADIAL), strict=False):
+        heart.color_wall(strain)
+        _show(axis, view.picture(), VIEW_COLORS["3D"], f"{strain.value} strain")
+    heart.set_visible(Part.WALL, False)
+    heart.set_visible(Part.ARROWS, True)
+    _show(axes[2], view.picture(), VIEW_COLORS["3D"], "displacement since end-diastole")
     figure.subplots_adjust(0.005, 0.01, 0.995, 0.92, wspace=0.02)
     _save(figure, path)
 

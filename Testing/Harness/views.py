@@ -26,6 +26,7 @@ VIEW_MANAGERS = (
     "vtkMRMLViewDisplayableManager",
     "vtkMRMLModelDisplayableManager",
     "vtkMRMLSegmentationsDisplayableManager3D",
+    "vtkMRMLColorLegendDisplayableManager",
 )
 
 

@@ -44,7 +44,7 @@ SHORTER, STILL, LONGER = (0.02, 0.19, 0.38), (0.97, 0.97, 0.97), (0.40, 0.0, 0.1
 BETWEEN = ((0.26, 0.58, 0.77), (0.84, 0.38, 0.30))
 """Blue where tissue is shorter than at ED, red where it is longer."""
 N_COLORS = 256
-ARROW_SPACING_MM, ARROW_COLOR, ARROW_SIDES = 10.0, (0.15, 0.15, 0.15), 6
+ARROW_SPACING_MM, ARROW_COLOR, ARROW_SIDES = 10.0, (1.0, 0.78, 0.1), 6
 
 Points = npt.NDArray[np.float64]
 
@@ -176,7 +176,7 @@ def _add_legend(nodes: Nodes) -> None:
     wall.GetDisplayNode().SetAndObserveColorNodeID(_colors(nodes).GetID())
     legend = nodes.add("vtkMRMLColorLegendDisplayNode", Role.STRAIN_LEGEND, "NISF strain legend")
     legend.SetAndObservePrimaryDisplayNode(wall.GetDisplayNode())
-    legend.SetLabelFormat("%.0f %%")
+    legend.SetLabelFormat("%.0f")  # "%%" is drawn as it stands, or not, by the version of VTK
     legend.SetNumberOfLabels(5)
     wall.AddAndObserveDisplayNodeID(legend.GetID())
 
@@ -209,7 +209,7 @@ def color_by(nodes: Nodes, direction: Strain) -> None:
     display.SetScalarRangeFlag(slicer.vtkMRMLDisplayNode.UseManualScalarRange)
     display.SetScalarRange(-end, end)
     display.SetScalarVisibility(True)
-    nodes.one(Role.STRAIN_LEGEND).SetTitleText(f"{direction.value} strain")
+    nodes.one(Role.STRAIN_LEGEND).SetTitleText(f"{direction.value} strain (%)")
     motion_plots.show_segments(nodes, direction)
 
 

@@ -124,7 +124,7 @@ def test_colours_are_symmetric_around_no_strain(moving: HeartScene) -> None:
     assert rgb[N_COLORS // 2, :3].min() > 0.9
     legend = moving.nodes.one(Role.STRAIN_LEGEND)
     assert legend.GetPrimaryDisplayNode() is display
-    assert legend.GetTitleText() == "radial strain"
+    assert legend.GetTitleText() == "radial strain (%)"
 
 
 def test_the_colouring_stays_when_the_phase_changes(moving: HeartScene) -> None:
@@ -337,19 +337,25 @@ def test_a_cancelled_load_leaves_the_heart(heart: HeartScene, made: Path) -> Non
     assert sorted(our_names(heart.nodes.scene)) == before and heart.has_result
 
 
-def test_the_3d_view_shows_the_strain(moving: HeartScene) -> None:
-    view = OffscreenThreeDView("1", (160, 160))
+def test_the_3d_view_shows_the_strain(heart: HeartScene, made: Path) -> None:
+    view = OffscreenThreeDView("1", (320, 320))
     try:
-        moving.set_visible(Part.PLANES, False)
-        moving.phase = 3
-        view.look(heart_centre(moving), np.array([0.0, -1.0, 0.2]), 300)
+        heart.load_motion(made)
+        heart.set_visible(Part.PLANES, False)
+        heart.phase = 3
+        view.look(heart_centre(heart), np.array([0.0, -1.0, 0.2]), 300)
         pictures = []
         for direction in (Strain.CIRCUMFERENTIAL, Strain.RADIAL):
-            moving.color_wall(direction)
+            heart.color_wall(direction)
             pictures.append(view.picture().astype(int))
-        moving.set_visible(Part.WALL, False)
+        legend = heart.nodes.one(Role.STRAIN_LEGEND)
+        legend.SetVisibility(False)
+        pictures.append(view.picture().astype(int))
+        legend.SetVisibility(True)
+        heart.set_visible(Part.WALL, False)
         pictures.append(view.picture().astype(int))
     finally:
         view.close()
     assert (np.abs(pictures[0] - pictures[1]).max(axis=2) > 3).sum() > 100
-    assert (np.abs(pictures[0] - pictures[2]).max(axis=2) > 30).sum() > 1000
+    assert (np.abs(pictures[1] - pictures[2]).max(axis=2) > 30).sum() > 100  # the legend
+    assert (np.abs(pictures[0] - pictures[3]).max(axis=2) > 30).sum() > 1000
