@@ -57,6 +57,10 @@ class Phases(Enum):
         """The export's `--phases`; `current` is the phase that the scene shows."""
         return str(current) if self is Phases.CURRENT else self.value
 
+    def count(self, n_cycle_phases: int) -> int:
+        """How many these are of a whole cycle's."""
+        return {Phases.ALL: n_cycle_phases, Phases.ED_ES: 2, Phases.CURRENT: 1}[self]
+
 
 VIEW_LABELS = {
     View.SA: "Short axis",

@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from NISFCore.errors import NISFError
-from NISFLib.choices import PREVIEW_FORMATS, PREVIEW_MM, SCENE_FORMATS, Device, Phases
+from NISFLib.choices import PREVIEW_FORMATS, PREVIEW_MM, SCENE_FORMATS, Device
 from NISFLib.input_sources import InputSources
 from NISFLib.job import JobOutcome, JobState
 from NISFLib.motion_fitting import MotionFitting
 from NISFLib.panel_state import PanelState
 from NISFLib.refitting import RESULT_FILE, Refitting
-from NISFLib.render_info import ExportNeeds, RenderInfo, in_megabytes
+from NISFLib.render_info import ExportNeeds, RenderInfo, load_settings
 from NISFLib.runner import Ending, Runner, Step
-from NISFLib.scene import HeartScene, LoadSettings, free_memory_bytes
+from NISFLib.scene import HeartScene
 from NISFLib.settings import Settings
 from NISFLib.study_table import StudyTable
 from NISFLib.work_folder import WorkFolder
@@ -105,19 +105,8 @@ class Controller:
             return None
         settings = self._settings()
         n_cycle = max(self.n_cycle_phases, len(self.rendered.phases))
-        n_phases = {Phases.ALL: n_cycle, Phases.ED_ES: 2, Phases.CURRENT: 1}[settings.phases]
-        return self.rendered.needs(settings.spacing_mm, n_phases, n_cycle, _load(settings))
-
-    def _check_memory(self) -> None:
-        needs, free = self.export_needs(), free_memory_bytes()
-        if needs is None or not 0 < free < needs.scene.memory_bytes:
-            return
-        raise NISFError(
-            f"{needs.n_phases} phase(s) at {self._settings().spacing_mm:g} mm would take "
-            f"{in_megabytes(needs.scene.memory_bytes)} of memory in the scene, of which "
-            f"{in_megabytes(free)} are free: choose a larger spacing or fewer phases, or write "
-            "files without the scene by the command nisf export"
-        )
+        n_phases = settings.phases.count(n_cycle)
+        return self.rendered.needs(settings.spacing_mm, n_phases, n_cycle, load_settings(settings))
 
     # Actions. Each tells of a failure in the state, never by an exception.
 
@@ -283,8 +272,7 @@ class Controller:
         words = ["--out", str(folder), "--spacing-mm", str(spacing_mm), "--phases", phases]
         command = nisf_command("export", result, *words, "--formats", formats)
         has_surfaces = formats == SCENE_FORMATS
-        models = settings.with_models and has_surfaces
-        load = LoadSettings(labels=settings.with_labels, models=models)
+        load = load_settings(settings, has_surfaces)
 
         def then(outcome: JobOutcome) -> None:
             self.heart.load_result(folder, study, load, progress=self._progress)
@@ -308,7 +296,8 @@ class Controller:
             nothing = "The scene shows this already; choose a folder and files to write them."
             self._say(self._written_text() or nothing)
             return
-        self._check_memory()
+        if needs := self.export_needs():
+            needs.check_memory()
         result = self.refitting.result
         if result is None or not (result / RESULT_FILE).is_file():
             raise NISFError(
@@ -355,7 +344,7 @@ class Controller:
         if self.rendered is None:  # restored from a file: what it shows is all there is
             return self.refitting.result is None
         phases = settings.phases.words(self._cycle_phase())
-        return self.rendered.shows(settings.spacing_mm, phases, _load(settings))
+        return self.rendered.shows(settings.spacing_mm, phases, load_settings(settings))
 
     def _cycle_phase(self) -> int:
         """The index, within the whole cycle, of the phase that the scene shows."""
@@ -406,11 +395,6 @@ class Controller:
     def _forget(self) -> None:
         self._work.discard(self._study)
         self.refitting.begin_with(None)
-        self._input = self._study = self.rendered = None
-        self._read_from = None
+        self._input = self._study = self.rendered = self._read_from = None
         self.table = StudyTable()
         self._say(WELCOME)
-
-
-def _load(settings: Settings) -> LoadSettings:
-    return LoadSettings(labels=settings.with_labels, models=settings.with_models)

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from NISFCore.errors import NISFError
 from NISFCore.labels import FOREGROUND
-from NISFLib.scene import LoadSettings, SceneEstimate, estimate_grid
+from NISFLib.scene import LoadSettings, SceneEstimate, estimate_grid, free_memory_bytes
+from NISFLib.settings import Settings
 
 MANIFEST_FILE = "manifest.json"
 
@@ -18,6 +20,12 @@ SECONDS_PER_RENDERED_VOXEL = 1.3e-7
 
 
 MEGABYTE = 1e6
+
+
+def load_settings(settings: Settings, has_surfaces: bool = True) -> LoadSettings:
+    """What of a rendering is wanted in the scene; models need its surfaces."""
+    models = settings.with_models and has_surfaces
+    return LoadSettings(labels=settings.with_labels, models=models)
 
 
 def in_megabytes(n_bytes: float) -> str:
@@ -40,6 +48,22 @@ class ExportNeeds:
     n_phases: int
     render_seconds: float
     scene: SceneEstimate
+
+    def check_memory(self) -> None:
+        """
+        Raises:
+            NISFError: if the scene would take more memory than is free.
+        """
+        free_bytes = free_memory_bytes()  # 0: the system does not tell
+        if not 0 < free_bytes < self.scene.memory_bytes:
+            return
+        voxels = " × ".join(map(str, self.shape_kji[::-1]))
+        raise NISFError(
+            f"{self.n_phases} phase(s) of {voxels} voxels would take "
+            f"{in_megabytes(self.scene.memory_bytes)} of memory in the scene, of which "
+            f"{in_megabytes(free_bytes)} are free: choose a larger spacing or fewer phases, or "
+            "write files without the scene by the command nisf export"
+        )
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from NISFLib import controller
+from NISFLib import render_info
 from NISFLib.choices import Device, Phases
 from NISFLib.job import JobError, WorkerCommand
 from NISFLib.settings import Source
@@ -350,13 +350,13 @@ def test_an_export_that_the_memory_does_not_hold(
     quick: Quick, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     quick.fit_study()
-    monkeypatch.setattr(controller, "free_memory_bytes", lambda: 1_000_000)
+    monkeypatch.setattr(render_info, "free_memory_bytes", lambda: 1_000_000)
     quick.set(spacing=0.5)
     n_commands = len(quick.commands)
     quick.ui.exportButton.click()
     assert "of memory in the scene, of which 1 MB are free" in quick.status
     assert "larger spacing" in quick.status and len(quick.commands) == n_commands
-    monkeypatch.setattr(controller, "free_memory_bytes", lambda: 0)  # a system that does not tell
+    monkeypatch.setattr(render_info, "free_memory_bytes", lambda: 0)  # a system that does not tell
     quick.set(spacing=5.0, phases=Phases.ED_ES)
     quick.ui.exportButton.click()
     quick.wait()
