@@ -12,7 +12,7 @@ from vtkmodules.vtkIOXML import vtkXMLPolyDataWriter
 from NISFCore.analysis.surfaces import Surface
 from NISFCore.motion.cardiac_frame import CIRCUMFERENTIAL, LONGITUDINAL, RADIAL
 from NISFCore.motion.result import MotionResult
-from NISFCore.motion.strain import directional_strain
+from NISFCore.motion.strain import strain_in_wall
 
 MODEL_PATTERN = "phase_{:03d}.vtp"
 STRAIN_ARRAYS = {
@@ -43,10 +43,7 @@ def moved_model(result: MotionResult, wall: Surface, cycle_fraction: float) -> v
 def vertex_strain_percent(result: MotionResult, wall: Surface, cycle_fraction: float) -> Array:
     """`(n, 3)` radial, circumferential, longitudinal; NaN where a direction is not known."""
     F = result.deformation_gradient(wall.points_ras, cycle_fraction)
-    strain = 100 * directional_strain(F, result.frame.directions(wall.points_ras))
-    if not result.has_longitudinal:
-        strain[:, LONGITUDINAL] = np.nan
-    return strain
+    return 100 * strain_in_wall(F, result.frame, wall.points_ras, result.has_longitudinal)
 
 
 def write_models(result: MotionResult, wall: Surface, folder: Path) -> None:

@@ -1,12 +1,13 @@
 """The LV's own directions and segments at any point: what strain is told in.
 
-Directions at a point: radial (away from the LV axis), circumferential (longitudinal x radial) and
-longitudinal (apex to base), right-handed in this order, as in the phantom's truth. Segments by the
+Directions at a point: radial (across the wall, outwards), circumferential (around the LV axis) and
+longitudinal (along the wall, apex to base), right-handed in this order, as in the phantom's truth.
+Within a single plane they are those of the axis. Segments by the
 AHA's 17-segment model (Cerqueira et al. 2002, Circulation 105:539), angles from the middle of the
 septum towards the anterior wall.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,7 @@ from NISFCore.data.study import CineSlice
 from NISFCore.errors import StudyError
 from NISFCore.geometry.frame import TYPICAL_BASE_FROM_APEX_RAS, TYPICAL_RV_FROM_LV_RAS
 from NISFCore.geometry.planes import pixel_centres_ras
+from NISFCore.geometry.prolate import Foci, foci_of_wall, wall_directions
 from NISFCore.geometry.spaces import Points
 from NISFCore.labels import Label
 
@@ -54,6 +56,8 @@ class LVFrame:
         rv_from_lv_ras: unit vector across it, to the middle of the septum.
         apex_mm, base_mm: heights of the cavity's ends over the centre along the axis; equal if
             they are not known (a single plane), which then counts as mid-ventricular.
+        foci: of the wall's shape, heights over the centre; None if it is not known: then radial is
+            away from the axis, and longitudinal along it.
     """
 
     centre_ras: npt.NDArray[np.float64]
@@ -61,15 +65,21 @@ class LVFrame:
     rv_from_lv_ras: npt.NDArray[np.float64]
     apex_mm: float = 0.0
     base_mm: float = 0.0
+    foci: Foci | None = None
 
     def directions(self, points_ras: Points) -> npt.NDArray[np.float64]:
         """`(n, 3, 3)`: rows are the radial, circumferential and longitudinal unit vectors."""
-        along = np.broadcast_to(self.base_from_apex_ras, points_ras.shape)
-        outward = points_ras - self.centre_ras
-        outward = outward - self.heights_mm(points_ras)[:, None] * along
-        size = np.linalg.norm(outward, axis=1, keepdims=True)
-        radial = np.where(size > 1e-9, outward / np.maximum(size, 1e-9), self.rv_from_lv_ras)
-        return np.stack([radial, np.cross(along, radial), along], axis=1)
+        along, heights = self.base_from_apex_ras, self.heights_mm(points_ras)
+        outward = points_ras - self.centre_ras - heights[:, None] * along
+        on_axis = np.linalg.norm(outward, axis=1, keepdims=True) < 1e-9
+        outward = np.where(on_axis, self.rv_from_lv_ras, outward)
+        return wall_directions(outward, heights, along, self.foci)
+
+    def with_wall(self, points_ras: Points) -> "LVFrame":
+        """The same with the foci of a wall, from its points `(n, 3)` at ED."""
+        heights = self.heights_mm(points_ras)
+        outward = points_ras - self.centre_ras - heights[:, None] * self.base_from_apex_ras
+        return replace(self, foci=foci_of_wall(heights, np.linalg.norm(outward, axis=1)))
 
     def heights_mm(self, points_ras: Points) -> npt.NDArray[np.float64]:
         """`(n,)` along the axis from the centre."""

@@ -116,7 +116,7 @@ def space_of_heart(heart: HeartField, base_from_apex_ras: Points) -> HeartSpace:
             "the heart has no LV wall or no LV cavity at ED, so there is nothing to follow; look "
             "at the fit's labels, and guide it with a few of your own"
         )
-    frame = frame_from_points(base_from_apex_ras, blood, rv)
+    frame = frame_from_points(base_from_apex_ras, blood, rv).with_wall(wall)
     return HeartSpace(frame, placement_of(frame, wall), wall)
 
 

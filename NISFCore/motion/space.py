@@ -87,7 +87,8 @@ def labelled_space(
     inside = _seen(wall_points(wall, extent, spacing_mm), local)
     if not len(inside):
         raise StudyError("the labels at ED show no LV wall around the cavity; correct them")
-    return HeartSpace(frame, placement, placement.ras_from_local(inside.double().numpy())), wall
+    points_ras = placement.ras_from_local(inside.double().numpy())
+    return HeartSpace(frame.with_wall(points_ras), placement, points_ras), wall
 
 
 def _seen(points: Tensor, labelled: Points) -> Tensor:

@@ -20,6 +20,7 @@ from NISFCore._version import __version__
 from NISFCore.config import from_json_object, to_json_object
 from NISFCore.errors import ConfigError, ResultError
 from NISFCore.files import new_folder, write_bytes_atomically, write_text_atomically
+from NISFCore.geometry.prolate import Foci
 from NISFCore.motion.cardiac_frame import LVFrame
 from NISFCore.motion.config import FieldConfig
 from NISFCore.motion.field import DisplacementField, Placement
@@ -49,6 +50,7 @@ class _StoredMotion:
     apex_mm: float
     base_mm: float
     has_longitudinal: bool
+    foci_mm: tuple[float, ...] = ()
     flags: tuple[MotionFlag, ...] = ()
     settings: dict[str, Any] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
@@ -111,6 +113,7 @@ def _stored(result: MotionResult) -> _StoredMotion:
         apex_mm=result.frame.apex_mm,
         base_mm=result.frame.base_mm,
         has_longitudinal=result.has_longitudinal,
+        foci_mm=() if result.frame.foci is None else tuple(result.frame.foci),
         flags=result.flags,
         settings=result.settings,
         seconds=result.seconds,
@@ -155,6 +158,7 @@ def _loaded(stored: _StoredMotion, tensors: Tensors) -> MotionResult:
         tensors["rv_from_lv_ras"],
         stored.apex_mm,
         stored.base_mm,
+        Foci(*stored.foci_mm) if stored.foci_mm else None,
     )
     return MotionResult(
         displacement_field=displacement_field,

@@ -4,7 +4,7 @@ Components are those of the cardiac frame at the material point (`cardiac_frame`
 a length that becomes l times as long has E = (l^2 - 1) / 2.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -96,15 +96,24 @@ def strain_curves(
     """
     times = np.asarray(cycle_fractions, dtype=np.float64)
     F = deformation_gradient(field, points_ras, times)
-    values = directional_strain(F, frame.directions(points_ras))
-    if not has_longitudinal:
-        values[..., LONGITUDINAL] = np.nan
+    values = strain_in_wall(F, frame, points_ras, has_longitudinal)
     return StrainCurves(
         times,
         segment_means(values, frame.segments(points_ras)),
         values.mean(axis=1),
         torsion_deg(field, frame, points_ras, times),
     )
+
+
+def strain_in_wall(F: Array, frame: LVFrame, points_ras: Points, has_longitudinal: bool) -> Array:
+    """Radial, circumferential and longitudinal strain `(..., n, 3)` from deformation gradients
+    `(..., n, 3, 3)` at points `(n, 3)`. What shows no motion along the LV axis has no longitudinal
+    strain (NaN), and a radial one at right angles to that axis."""
+    if has_longitudinal:
+        return directional_strain(F, frame.directions(points_ras))
+    values = directional_strain(F, replace(frame, foci=None).directions(points_ras))
+    values[..., LONGITUDINAL] = np.nan
+    return values
 
 
 def segment_means(values: Array, segments: npt.NDArray[np.uint8]) -> Array:
@@ -175,5 +184,6 @@ __all__ = [
     "rotation_rad",
     "segment_means",
     "strain_curves",
+    "strain_in_wall",
     "torsion_deg",
 ]

@@ -2,12 +2,13 @@
 
 Points are RAS mm. Strain is Green-Lagrange, E = (F^T F - 1) / 2 with F = dx/dX, differentiated
 exactly through the closed-form map. Components are those of the cardiac frame at the material
-point: radial (away from the LV's centre line), circumferential (longitudinal x radial) and
-longitudinal (apex to base), right-handed in this order.
+point: radial (across the LV's wall, outwards), circumferential (around its centre line) and
+longitudinal (along the wall, apex to base), right-handed in this order.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from NISFCore.geometry.prolate import Foci, foci_of_wall, wall_directions
 from NISFCore.geometry.spaces import Points, apply_affine, apply_direction
 from NISFCore.labels import Label
 from NISFCore.phantom.heart import BeatingHeart
@@ -77,7 +79,7 @@ class DisplacementTruth:
     def cardiac_frame(self, points_ras_ed: Points) -> npt.NDArray[np.float64]:
         """`(n, 3, 3)`: rows are the radial, circumferential and longitudinal unit vectors in RAS
         at material points."""
-        frame = _frame(self.heart, self._heart_points(points_ras_ed)).numpy()
+        frame = self._frame(self._heart_points(points_ras_ed)).numpy()
         return np.asarray(apply_direction(self.phantom.ras_from_heart, frame), dtype=np.float64)
 
     def deformation_gradient(
@@ -159,8 +161,29 @@ class DisplacementTruth:
     def _strain(self, points: Tensor, time: npt.ArrayLike) -> Tensor:
         F = self._gradient(points, time)
         E = (F.transpose(1, 2) @ F - torch.eye(3, dtype=F.dtype)) / 2
-        frame = _frame(self.heart, points)
+        frame = self._frame(points)
         return frame @ E @ frame.transpose(1, 2)
+
+    def _frame(self, points: Tensor) -> Tensor:
+        """`(n, 3, 3)`, rows radial, circumferential, longitudinal, in heart coordinates."""
+        outward, height = self._about_centre_line(points)
+        directions = wall_directions(outward, height, np.array([0.0, 0.0, 1.0]), self._foci)
+        return torch.as_tensor(directions)
+
+    def _about_centre_line(
+        self, points: Tensor
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """`(n, 3)` from the LV's bent centre line across, and heights `(n,)`."""
+        height = self.heart.motion.to_cylinder(points).Z
+        on_axis = torch.stack([torch.zeros_like(height), torch.zeros_like(height), height], dim=1)
+        outward = points - self.heart.motion.form.forward(on_axis)
+        across = torch.tensor([1.0, 1.0, 0.0], dtype=points.dtype)
+        return (outward * across).numpy(), height.numpy()
+
+    @cached_property
+    def _foci(self) -> Foci | None:
+        outward, height = self._about_centre_line(self._heart_points(self.wall_points()))
+        return foci_of_wall(height, np.linalg.norm(outward, axis=1))
 
     def _gradient(self, points: Tensor, time: npt.ArrayLike) -> Tensor:
         """F `(n, 3, 3)` in heart coordinates: every point depends on itself alone."""
@@ -168,17 +191,6 @@ class DisplacementTruth:
         x = self.heart.spatial_from_material(X, torch.as_tensor(time))
         rows = [torch.autograd.grad(x[:, k].sum(), X, retain_graph=k < 2)[0] for k in range(3)]
         return torch.stack(rows, dim=1)
-
-
-def _frame(heart: BeatingHeart, points: Tensor) -> Tensor:
-    """`(n, 3, 3)`, rows radial, circumferential, longitudinal, in heart coordinates."""
-    height = heart.motion.to_cylinder(points).Z
-    on_axis = torch.stack([torch.zeros_like(height), torch.zeros_like(height), height], dim=1)
-    outward = points - heart.motion.form.forward(on_axis)
-    along = torch.tensor([0.0, 0.0, 1.0], dtype=points.dtype).expand_as(points)
-    outward = outward * torch.tensor([1.0, 1.0, 0.0], dtype=points.dtype)
-    radial = outward / outward.norm(dim=1, keepdim=True).clamp_min(1e-9)
-    return torch.stack([radial, torch.linalg.cross(along, radial), along], dim=1)
 
 
 def _segment_weights(segments: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
