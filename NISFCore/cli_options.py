@@ -100,7 +100,7 @@ class Labels:
     """Labels that guide a fit.
 
     Attributes:
-        labels: a file of labels (NIfTI, NRRD, .seg.nrrd), as FILE, FILE@PHASE with the zero-based
+        labels: a file of labels (NIfTI, NRRD, .seg.nrrd; .mrk.json: a valve), as FILE, FILE@PHASE with the zero-based
             number of the phase, or FILE@SLICE:PHASE (may be given repeatedly).
         partial: the files show strokes: what is not painted is unknown. By default they are
             complete: what is not painted is background.

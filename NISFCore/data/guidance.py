@@ -26,6 +26,8 @@ from NISFCore.data.label_placing import (
 from NISFCore.data.label_timing import matched_frames
 from NISFCore.data.label_volume import LabelVolume, Probabilities
 from NISFCore.data.study import CineSlice, CineStudy
+from NISFCore.data.valve_placing import placed_valves
+from NISFCore.data.valve_points import is_valve_file
 from NISFCore.errors import StudyError
 from NISFCore.labels import N_LABELS
 
@@ -136,13 +138,18 @@ def read_guidance(
         raise StudyError("labels: no file was given")
     said: dict[_Key, _Said] = {}
     warnings: list[str] = []
-    for file in files:
+    for file in (file for file in files if not is_valve_file(file.path)):
         volume = read_label_file(file, label_values)
         placements, notes = _placements(study, file, volume)
         found, more = _said_by(study, file, volume, placements)
         warnings += [*volume.warnings, *notes, *more]
         for key, new in found.items():
             said[key] = _merged(key, said[key], new) if key in said else new
+    for valve in placed_valves(study, [file for file in files if is_valve_file(file.path)]):
+        key = valve.slice_name, valve.phase
+        new = _Said(valve.source, valve.probabilities, valve.known)
+        said[key] = _filled(said[key], new) if key in said else new
+        warnings += [valve.note] if valve.note else []
     order = [cine.name for cine in study.slices]
     entries = tuple(
         SliceGuidance(name, phase, said[name, phase].probabilities, said[name, phase].known)
@@ -281,6 +288,13 @@ def _said_by(
             "beside them; is it of this study?"
         )
     return said, notes
+
+
+def _filled(drawn: _Said, valve: _Said) -> _Said:
+    """What was drawn, and what a valve's points say where nothing was."""
+    more = valve.known & ~drawn.known
+    p = np.where(more[..., None], valve.probabilities, drawn.probabilities)
+    return _Said(f"{drawn.source}, {valve.source}", p, drawn.known | more)
 
 
 def _merged(key: _Key, a: _Said, b: _Said) -> _Said:

@@ -5,6 +5,8 @@ On the command line: `FILE`, `FILE@PHASE` or `FILE@SLICE:PHASE`. Read are NIfTI 
 3D Slicer's `.seg.nrrd`). Label maps hold 0 background, 1 LV blood pool, 2 myocardium, 3 RV blood
 pool, 255 unknown. Probabilities are NIfTI of a float type with a last axis of 4 (background, LV
 blood pool, myocardium, RV blood pool): `(i, j, k, 4)` for one frame, `(i, j, k, t, 4)` for several.
+A line of 3D Slicer's Markups (`.mrk.json`) is where the LV ends in a long-axis slice
+(`valve_points`).
 """
 
 import re
@@ -30,6 +32,7 @@ from NISFCore.data.label_volume import (
 )
 from NISFCore.data.nifti_images import SUFFIXES as NIFTI_SUFFIXES
 from NISFCore.data.nifti_images import is_nifti, open_nifti
+from NISFCore.data.valve_points import SUFFIX as VALVE_SUFFIX
 from NISFCore.errors import ConfigError, StudyError
 from NISFCore.labels import N_LABELS
 
@@ -85,7 +88,7 @@ class LabelFile:
 
 def file_stem(name: str) -> str:
     """A file's name without the endings of label files."""
-    for suffix in SUFFIXES:
+    for suffix in (*SUFFIXES, VALVE_SUFFIX):
         if name.lower().endswith(suffix):
             return name[: -len(suffix)]
     return name
@@ -132,7 +135,7 @@ def read_label_file(file: LabelFile, label_values: Mapping[int, int] | None = No
     if is_nifti(path):
         return _from_nifti(file, label_values)
     if not path.name.lower().endswith(NRRD_SUFFIXES):
-        known = ", ".join((*NIFTI_SUFFIXES, *NRRD_SUFFIXES))
+        known = ", ".join((*NIFTI_SUFFIXES, *NRRD_SUFFIXES, VALVE_SUFFIX))
         raise StudyError(f"{path.name}: unknown kind of label file, allowed: {known}")
     stored, header = read_label_nrrd(path)
     segments = segments_of(path.name, header)

@@ -37,7 +37,7 @@ def matched_frames(
             given for a file that has its own.
     """
     if volume.n_frames == 1:
-        phase, note = _single(file, study, cine)
+        phase, note = phase_of_single(file, study, cine)
         return [(0, phase)], note
     if file.phase is not None:
         raise StudyError(
@@ -56,8 +56,12 @@ def matched_frames(
     return _nearest(said, np.arange(volume.n_frames) / volume.n_frames, cine), note
 
 
-def _single(file: LabelFile, study: CineStudy, cine: CineSlice) -> tuple[int, str]:
-    """The slice's phase for a file with one frame, and what was assumed."""
+def phase_of_single(file: LabelFile, study: CineStudy, cine: CineSlice) -> tuple[int, str]:
+    """The slice's phase for a file with one frame, and what was assumed.
+
+    Raises:
+        StudyError: if it is not known or does not exist.
+    """
     name, n_study = file.path.name, phases_of_study(study)
     phase = file.phase if file.phase is not None else file.phase_in_name
     # A phase given with a slice's name counts the phases of that slice.
