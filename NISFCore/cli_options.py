@@ -100,8 +100,9 @@ class Labels:
     """Labels that guide a fit.
 
     Attributes:
-        labels: a file of labels (NIfTI, NRRD, .seg.nrrd; .mrk.json: a valve), as FILE, FILE@PHASE with the zero-based
-            number of the phase, or FILE@SLICE:PHASE (may be given repeatedly).
+        labels: a file of labels (NIfTI, NRRD, .seg.nrrd) or of a valve's two hinges in a long-axis
+            slice (.mrk.json), as FILE, FILE@PHASE with the zero-based number of the phase, or
+            FILE@SLICE:PHASE (may be given repeatedly).
         partial: the files show strokes: what is not painted is unknown. By default they are
             complete: what is not painted is background.
         numbers: numbering of label maps: 1 LV blood pool, 2 myocardium, 3 RV blood pool, or that of

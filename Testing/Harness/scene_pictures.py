@@ -121,7 +121,7 @@ def _save_motion(path: Path, heart: HeartScene, view: OffscreenThreeDView) -> No
     heart.set_visible(Part.PLANES, False)
     figure, axes = plt.subplots(1, 3, figsize=(13.6, 4.9), dpi=DPI, facecolor=DARK)
     _look_at_heart(heart, view, 240)
-    for axis, strain in zip(axes, (Strain.CIRCUMFERENTIAL, Strain.RADIAL), strict=False):
+    for axis, strain in zip(axes, (Strain.CIRCUMFERENTIAL, Strain.LONGITUDINAL), strict=False):
         heart.color_wall(strain)
         _show(axis, view.picture(), VIEW_COLORS["3D"], f"{strain.value} strain")
     heart.set_visible(Part.WALL, False)
