@@ -135,15 +135,23 @@ def valve_labels(
 def valve_pixels(labels: npt.NDArray[Any]) -> Points | None:
     """The hinges `(2, 2)` as (row, column) in a long-axis label map `(rows, cols)`: the ends of
     the longest border between LV cavity and background. None if there is none."""
-    cavity = labels == Label.LV_BLOOD_POOL
-    cross = ndimage.generate_binary_structure(2, 1)
-    open_side = cavity & ndimage.binary_dilation(labels == Label.BACKGROUND, cross)
+    cavity, nothing = labels == Label.LV_BLOOD_POOL, labels == Label.BACKGROUND
+    open_side = cavity & ndimage.binary_dilation(nothing, ndimage.generate_binary_structure(2, 1))
     parts, n_parts = ndimage.label(open_side, np.ones((3, 3)))
     if n_parts == 0:
         return None
-    largest = 1 + int(np.argmax(np.bincount(parts.ravel())[1:]))
-    pixels = np.argwhere(parts == largest).astype(np.float64)
-    if len(pixels) < 3:
+    largest = parts == 1 + int(np.argmax(np.bincount(parts.ravel())[1:]))
+    border = [_halfway(largest, nothing, step) for step in ((0, 1), (0, -1), (1, 0), (-1, 0))]
+    points = np.concatenate(border)
+    if len(points) < 3:
         return None
-    apart = squareform(pdist(pixels))
-    return pixels[list(np.unravel_index(np.argmax(apart), apart.shape))]
+    apart = squareform(pdist(points))
+    return points[list(np.unravel_index(np.argmax(apart), apart.shape))]
+
+
+def _halfway(
+    inside: npt.NDArray[np.bool_], outside: npt.NDArray[np.bool_], step: tuple[int, int]
+) -> Points:
+    """Between pixels inside and their neighbours in one direction that are outside, `(n, 2)`."""
+    neighbour = ndimage.shift(outside, (-step[0], -step[1]), order=0, mode="constant", cval=False)
+    return np.argwhere(inside & neighbour) + np.array(step) / 2

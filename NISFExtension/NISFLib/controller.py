@@ -139,11 +139,10 @@ class Controller:
         step = self.refitting.certainty_step
         self._attempt(lambda: self._ask(lambda: step(self._cycle_phase())))
 
-    def annotate(self, slice_name: str) -> Any:
-        """The segmentation node of a slice at the present phase, to paint in; None if there is
-        none."""
+    def annotate(self, slice_name: str, is_valve: bool = False) -> Any:
+        """The node to draw in, of a slice at the present phase; None if there is none."""
         made: list[Any] = []
-        self._attempt(lambda: made.append(self._annotated(slice_name)))
+        self._attempt(lambda: made.append(self._annotated(slice_name, is_valve)))
         return made[0] if made else None
 
     def cancel(self) -> None:
@@ -314,11 +313,12 @@ class Controller:
 
         self.runner.start([Step(step.title, step.command, then)])
 
-    def _annotated(self, slice_name: str) -> Any:
+    def _annotated(self, slice_name: str, is_valve: bool) -> Any:
         if reason := self._busy() or self.refitting.why_not_annotate():
             raise NISFError(reason)
-        node = self.refitting.annotate(slice_name)
-        self._say(f"Paint {slice_name}, then come back and refit.")
+        node = self.refitting.annotate(slice_name, is_valve)
+        what = "Drag the two points to the valve's hinges in" if is_valve else "Paint"
+        self._say(f"{what} {slice_name}, then come back and refit.")
         return node
 
     def _refit(self) -> None:

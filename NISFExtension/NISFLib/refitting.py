@@ -121,16 +121,19 @@ class Refitting:
 
     # What is done
 
-    def annotate(self, slice_name: str) -> Any:
-        """The segmentation node of a slice at the present phase, for the Segment Editor. The worker
-        starts meanwhile: it is ready when the user is.
+    def annotate(self, slice_name: str, is_valve: bool = False) -> Any:
+        """The node to draw in, of a slice at the present phase: a segmentation, or the line of a
+        valve. The worker starts meanwhile: it is ready when the user is.
 
         Raises:
             NISFError: if there is no such slice, or the worker cannot be started.
         """
         settings = self._settings()
         from_fit = settings.annotate_from_fit and self._heart.has_result
-        node = self._heart.annotate(slice_name, from_fit, not settings.annotate_partial)
+        if is_valve:
+            node = self._heart.place_valve(slice_name)
+        else:
+            node = self._heart.annotate(slice_name, from_fit, not settings.annotate_partial)
         if self._has_result():
             self._worker().warm()
         return node

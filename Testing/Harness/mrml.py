@@ -25,6 +25,7 @@ MODULES = {
     "Transforms": "vtkSlicerTransformLogic",
     "Tables": "vtkSlicerTablesLogic",
     "Plots": "vtkSlicerPlotsLogic",
+    "Markups": "vtkSlicerMarkupsLogic",
 }
 VIEW_NODES = (
     "vtkMRMLSliceNode",

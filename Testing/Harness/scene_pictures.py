@@ -40,6 +40,8 @@ def render(export: Path, study: Path | None, motion: Path | None, out: Path) -> 
     _save_alignment(paths[-1], heart, views["3D"])
     paths.append(out / "curves.png")
     _save_plots(paths[-1], heart)
+    paths.append(out / "valve.png")
+    _save_valves(paths[-1], heart, views)
     if motion is not None:
         heart.load_motion(motion)
         paths.append(out / "motion.png")
@@ -112,6 +114,18 @@ def _save_alignment(path: Path, heart: HeartScene, view: OffscreenThreeDView) ->
         _show(axis, view.picture(), VIEW_COLORS["3D"], title)
     heart.set_visible(Part.SURFACES, True)
     figure.subplots_adjust(0.005, 0.01, 0.995, 0.92, wspace=0.02)
+    _save(figure, path)
+
+
+def _save_valves(path: Path, heart: HeartScene, views: dict[str, Any]) -> None:
+    """The lines that a user drags, in the long-axis slices that the views show."""
+    heart.phase = heart.ed_phase or 0
+    figure, axes = plt.subplots(1, 2, figsize=(9.2, 4.9), dpi=DPI, facecolor=DARK)
+    for axis, name in zip(axes, ("Green", "Yellow"), strict=True):
+        shown = views[name].node.GetAttribute(SHOWS)
+        heart.place_valve(shown)
+        _show(axis, views[name].picture(), VIEW_COLORS[name], shown)
+    figure.subplots_adjust(0.01, 0.01, 0.99, 0.92, wspace=0.02)
     _save(figure, path)
 
 

@@ -20,6 +20,7 @@ Picture = npt.NDArray[np.uint8]
 SLICE_MANAGERS = (
     "vtkMRMLModelSliceDisplayableManager",
     "vtkMRMLSegmentationsDisplayableManager2D",
+    "vtkMRMLMarkupsDisplayableManager",
 )
 VIEW_MANAGERS = (
     "vtkMRMLCameraDisplayableManager",

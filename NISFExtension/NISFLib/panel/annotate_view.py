@@ -14,7 +14,7 @@ from NISFLib.scene import HeartScene, SceneAnnotation
 
 COLUMNS = ("Use", "Slice", "Frame", "Complete", "Began with", "Drawn", "Remark")
 USE, COMPLETE = 0, 3
-ORIGINS = {"fit": "the fit", "empty": "nothing"}
+ORIGINS = {"fit": "the fit", "empty": "nothing", "valve": "the fit's valve"}
 NO_PROPOSAL = "Next: known after a refit, or ask for it"
 
 
@@ -39,7 +39,8 @@ class AnnotateView:
         self._rows: tuple[SceneAnnotation, ...] = ()
         self._is_filling = False
         prepare(ui.annotationTable, COLUMNS)
-        ui.annotateSliceButton.connect("clicked()", self._annotate)
+        ui.annotateSliceButton.connect("clicked()", lambda: self._annotate(is_valve=False))
+        ui.placeValveButton.connect("clicked()", lambda: self._annotate(is_valve=True))
         ui.refitButton.connect("clicked()", lambda: act(controller.refit))
         ui.proposeButton.connect("clicked()", lambda: act(controller.propose))
         ui.goToProposalButton.connect("clicked()", self._go_to_proposal)
@@ -83,13 +84,15 @@ class AnnotateView:
         for column, text in enumerate(texts):
             table.setItem(number, column, text_item(text, is_warning=bool(item.problem)))
         table.setItem(number, USE, _check_item(item.included))
-        table.setItem(number, COMPLETE, _check_item(item.complete))
+        if item.has_labels:
+            table.setItem(number, COMPLETE, _check_item(item.complete))
 
     def render(self, state: PanelState) -> None:
         """Show what is possible now."""
         ui = self._ui
         pairs = (
             (ui.annotateSliceButton, state.why_not_annotate),
+            (ui.placeValveButton, state.why_not_ask),
             (ui.refitButton, state.why_not_refit),
             (ui.proposeButton, state.why_not_ask),
             (ui.showCertainty, "" if ui.showCertainty.checked else state.why_not_ask),
@@ -107,10 +110,10 @@ class AnnotateView:
 
     # From the user
 
-    def _annotate(self) -> None:
+    def _annotate(self, is_valve: bool) -> None:
         name = self._ui.annotateSliceCombo.currentText
         made: list[Any] = []
-        self._act(lambda: made.append(self._controller.annotate(name)))
+        self._act(lambda: made.append(self._controller.annotate(name, is_valve)))
         if made[0] is not None:
             self._show_slice(name)
             self._open_editor(made[0])

@@ -1,4 +1,5 @@
-"""What a user draws on scanned slices, to guide a refit: one segmentation per slice and frame.
+"""What a user draws on scanned slices, to guide a refit: one segmentation per slice and frame, and
+one line between the hinges of a valve.
 
 Annotations are data: no load and no fit changes or removes them, they are saved with the scene, and
 they stand as scanned under their slice's transform, so that they move with it. Labels of an
@@ -16,9 +17,10 @@ import numpy as np
 import numpy.typing as npt
 import slicer
 
-from NISFCore.geometry.planes import pixel_centres_ras
-from NISFCore.geometry.spaces import apply_affine, invert_affine
-from NISFCore.labels import N_LABELS
+from NISFCore.data.valve_points import SUFFIX, valve_pixels
+from NISFCore.geometry.spaces import apply_affine
+from NISFCore.views import View
+from NISFLib.scene import valves
 from NISFLib.scene.cycle import FRACTIONS, description, now_of
 from NISFLib.scene.folders import COPLANAR_MM
 from NISFLib.scene.heart import label_volume, labelled_segmentation
@@ -32,9 +34,8 @@ from NISFLib.scene.nodes import (
     get_json,
     mark,
     put_json,
-    volume_affine,
 )
-from NISFLib.scene.slices import motion_at
+from NISFLib.scene.slice_labels import fitted_labels
 from NISFLib.scene.storage import storage, write_whole
 
 FILL_OPACITY, LINE_WIDTH = 0.3, 2
@@ -44,18 +45,16 @@ BACKGROUND_NAME, BACKGROUND_COLOR = "background", (0.6, 0.6, 0.6)
 EDITOR_TAG = "SegmentEditor"
 """Of the node by which Slicer's Segment Editor module keeps what it edits."""
 
-Labels = npt.NDArray[np.uint8]
-
 
 @dataclass(frozen=True)
 class SceneAnnotation:
     """An annotation in the scene.
 
     Attributes:
-        node_id: of its vtkMRMLSegmentationNode.
+        node_id: of its vtkMRMLSegmentationNode, or a valve's vtkMRMLMarkupsLineNode.
         frame: of the slice, from 0.
         n_frames: of the slice.
-        origin: what it began with, "fit" or "empty".
+        origin: what it began with, "fit" or "empty"; "valve" is a line from the fit's hinges.
         changed: when it was made or last used with other labels, local time to the minute.
         included: whether refits use it.
         complete: what is not painted is background; else it is unknown.
@@ -71,6 +70,11 @@ class SceneAnnotation:
     included: bool
     complete: bool
     problem: str
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether it is painted, not a line."""
+        return self.origin != valves.ORIGIN
 
     @property
     def is_used(self) -> bool:
@@ -100,6 +104,8 @@ def _described(nodes: Nodes, node: Any) -> SceneAnnotation:
 def _problem(nodes: Nodes, node: Any) -> str:
     if _slice_record_of(nodes, node) is None:
         return "its slice is not in the scene"
+    if valves.is_valve(node):
+        return valves.problem(node)
     return "" if labels_of_annotation(node).any() else "nothing is painted"
 
 
@@ -130,11 +136,12 @@ def phase_of_frame(nodes: Nodes, slice_name: str, frame: int) -> int:
     return int(np.argmin(np.minimum(gap, record.get("n_phases", 1) - gap)))
 
 
-def annotation_at(nodes: Nodes, slice_name: str, frame: int) -> Any:
-    """The annotation of a frame, or None."""
+def annotation_at(nodes: Nodes, slice_name: str, frame: int, is_valve: bool = False) -> Any:
+    """The annotation of a frame, or its valve, or None."""
     for node in nodes.all(Role.ANNOTATION):
         is_here = node.GetAttribute(SLICE) == slice_name and _slice_record_of(nodes, node)
-        if is_here and get_json(node, RECORD, {}).get("frame") == frame:
+        is_of_frame = get_json(node, RECORD, {}).get("frame") == frame
+        if is_here and is_of_frame and valves.is_valve(node) == is_valve:
             return node
     return None
 
@@ -150,7 +157,7 @@ def annotate(nodes: Nodes, slice_name: str, from_fit: bool, complete: bool) -> A
     Raises:
         SceneError: if there is no such slice, or labels of a fit are wanted and there is no fit.
     """
-    frame, n_frames = frame_shown(nodes, slice_name)
+    frame, _ = frame_shown(nodes, slice_name)
     there = annotation_at(nodes, slice_name, frame)
     if there is not None:
         return there
@@ -164,21 +171,51 @@ def annotate(nodes: Nodes, slice_name: str, from_fit: bool, complete: bool) -> A
     if not complete:
         _add_background(node)
     node.SetName(f"{slice_name} frame {frame + 1} drawn")
-    mark(node, Role.ANNOTATION, slice_name)
-    about = {
-        "frame": frame,
-        "n_frames": n_frames,
-        "shape": [rows, cols],
-        "ras_from_ijk": ras_from_ijk.tolist(),
-        "origin": "fit" if from_fit else "empty",
-        "included": True,
-        "complete": complete,
-    }
-    put_json(node, RECORD, about | _stamp(node))
-    node = nodes.scene.AddNode(node)
+    about = {"origin": "fit" if from_fit else "empty", "complete": complete}
+    node = _added(nodes, node, slice_name, about)
     _style(node)
     attach(nodes)
     return node
+
+
+def place_valve(nodes: Nodes, slice_name: str) -> Any:
+    """The line between the valve's hinges in a long-axis slice at the present phase: that which is
+    there already, else a new one where the fit has them, to be dragged.
+
+    Raises:
+        SceneError: if there is no such slice, no fit, or no valve to be seen.
+    """
+    frame, _ = frame_shown(nodes, slice_name)
+    there = annotation_at(nodes, slice_name, frame, is_valve=True)
+    if there is not None:
+        return there
+    record = get_json(nodes.one(Role.SLICE_IMAGES, slice_name), RECORD)
+    hinges = None
+    if View(record["view"]).is_long_axis:
+        hinges = valve_pixels(fitted_labels(nodes, slice_name))
+    if hinges is None:
+        raise SceneError(
+            f"no valve is seen in {slice_name} at this phase; choose a long-axis slice in which "
+            "the fit shows where the LV ends"
+        )
+    ijk = np.stack([hinges[:, 1], hinges[:, 0], np.zeros(2)], axis=1)
+    points = apply_affine(np.array(record["ras_from_ijk"]), ijk)
+    node = valves.new_line(f"{slice_name} frame {frame + 1} valve", points)
+    node = _added(nodes, node, slice_name, {"origin": valves.ORIGIN, "complete": False})
+    valves.style(node)
+    attach(nodes)
+    return node
+
+
+def _added(nodes: Nodes, node: Any, slice_name: str, about: Mapping[str, Any]) -> Any:
+    """In the scene, with what is known of its slice and frame."""
+    frame, n_frames = frame_shown(nodes, slice_name)
+    record = get_json(nodes.one(Role.SLICE_IMAGES, slice_name), RECORD)
+    mark(node, Role.ANNOTATION, slice_name)
+    where = {name: record[name] for name in ("shape", "ras_from_ijk")}
+    which = {"frame": frame, "n_frames": n_frames, "included": True}
+    put_json(node, RECORD, {**which, **where, **about, **_stamp(node)})
+    return nodes.scene.AddNode(node)
 
 
 def _add_background(node: Any) -> None:
@@ -198,43 +235,6 @@ def _style(node: Any) -> None:
     display.SetSliceIntersectionThickness(LINE_WIDTH)
 
 
-def fitted_labels(nodes: Nodes, slice_name: str) -> Labels:
-    """The fit's labels of the present phase in the pixels of a slice where the fit put it,
-    `(rows, cols)`.
-
-    Raises:
-        SceneError: if there is no fit in the scene.
-    """
-    heart, motion = now_of(nodes, Role.SEGMENTATION), nodes.one(Role.SLICE_MOTION, slice_name)
-    if heart is None or motion is None:
-        raise SceneError("there is no fit to begin with; fit the study, or begin with nothing")
-    record = get_json(nodes.one(Role.SLICE_IMAGES, slice_name), RECORD)
-    rows, cols = record["shape"]
-    scanned = pixel_centres_ras(np.array(record["ras_from_ijk"]), (rows, cols))
-    points = apply_affine(motion_at(motion, 1.0), scanned)
-    volume = label_volume(heart)
-    ijk = apply_affine(invert_affine(volume_affine(volume)), points.reshape(-1, 3))
-    labels = interpolated_labels(array_of_image(volume.GetImageData()), ijk)
-    return labels.reshape(rows, cols)
-
-
-def interpolated_labels(labels: npt.NDArray[Any], ijk: npt.NDArray[np.float64]) -> Labels:
-    """The label at voxel positions `(n, 3)` between the voxels of a label map `(n_k, n_j, n_i)`:
-    that with the largest share of the eight around, `(n,)`; background outside."""
-    n_kji = np.array(labels.shape)
-    low = np.floor(ijk[:, ::-1]).astype(int)
-    rest = ijk[:, ::-1] - low
-    shares = np.zeros((len(ijk), N_LABELS))
-    for corner in np.ndindex(2, 2, 2):
-        weight = np.prod(np.where(corner, rest, 1 - rest), axis=1)
-        kji = low + corner
-        inside = ((kji >= 0) & (kji < n_kji)).all(axis=1)
-        found = np.zeros(len(ijk), dtype=int)
-        found[inside] = labels[tuple(kji[inside].T)]
-        shares[np.arange(len(ijk)), np.clip(found, 0, N_LABELS - 1)] += weight
-    return np.argmax(shares, axis=1).astype(np.uint8)
-
-
 def labels_of_annotation(node: Any) -> npt.NDArray[Any]:
     """What is painted, as numbers of segments in the pixels of the slice; 0 where nothing is."""
     if node.GetSegmentation().GetNumberOfSegments() == 0:
@@ -249,7 +249,9 @@ def _stamp(node: Any) -> dict[str, str]:
 
 
 def _digest(node: Any) -> str:
-    return sha256(labels_of_annotation(node).tobytes()).hexdigest()
+    is_valve = valves.is_valve(node)
+    drawn = valves.points_of(node) if is_valve else labels_of_annotation(node)
+    return sha256(drawn.tobytes()).hexdigest()
 
 
 def set_included(nodes: Nodes, node_id: str, on: bool) -> None:
@@ -296,7 +298,9 @@ class WrittenAnnotation:
 
 def edit(nodes: Nodes, node: Any) -> bool:
     """Choose an annotation, and the image that it is painted on, in the Segment Editor. False
-    where this Slicer has none (slicer-core)."""
+    where this Slicer has none (slicer-core), and for a valve, which is dragged where it is."""
+    if valves.is_valve(node):
+        return False
     scene, kind = nodes.scene, "vtkMRMLSegmentEditorNode"
     editor = scene.GetSingletonNode(EDITOR_TAG, kind)
     if editor is None:
@@ -326,7 +330,10 @@ def write_annotations(nodes: Nodes, folder: Path) -> list[WrittenAnnotation]:
         if item.is_used:
             node = annotation_node(nodes, item.node_id)
             _note_change(node)
-            path = write_whole(folder / f"annotation_{number:03d}.seg.nrrd", _Writer(node))
+            is_valve = valves.is_valve(node)
+            ending = SUFFIX if is_valve else ".seg.nrrd"
+            writer = valves.Writer(node) if is_valve else _Writer(node)
+            path = write_whole(folder / f"annotation_{number:03d}{ending}", writer)
             written.append(WrittenAnnotation(path, item.slice_name, item.frame, item.complete))
     return written
 

@@ -242,8 +242,16 @@ class HeartScene:
         """
         return annotations.annotate(self.nodes, slice_name, from_fit, complete)
 
+    def place_valve(self, slice_name: str) -> Any:
+        """The vtkMRMLMarkupsLineNode between the valve's hinges in a long-axis slice.
+
+        Raises:
+            SceneError: if there is no fit, or no valve to be seen at this phase.
+        """
+        return annotations.place_valve(self.nodes, slice_name)
+
     def annotation_node(self, node_id: str) -> Any:
-        """The segmentation node of an annotation.
+        """The node of an annotation.
 
         Raises:
             SceneError: if it is not there any more.

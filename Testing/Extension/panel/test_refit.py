@@ -181,6 +181,29 @@ def use(driver: Driver, row: int, on: bool) -> None:
     driver.ui.annotationTable.item(row, 0).setCheckState(state)
 
 
+def test_a_dragged_valve_is_followed(quick: Quick, few_voxels: None) -> None:
+    ui, heart = quick.ui, quick.heart
+    use_server_in_this_process(quick)
+    quick.read_study()
+    assert not ui.placeValveButton.enabled
+    quick.fit()
+    choose(quick, "SA_03")
+    ui.placeValveButton.click()
+    assert "choose a long-axis slice" in quick.status and heart.annotations == ()
+    choose(quick, "LA_4CH")
+    ui.placeValveButton.click()
+    assert "Drag the two points" in quick.status
+    (item,) = heart.annotations
+    assert item.origin == "valve" and ui.refitButton.enabled
+    assert ui.annotationTable.item(0, 3).text() == ""  # nothing to be complete
+    volume = heart.figures["edv_ml"]
+    ui.refitButton.click()
+    quick.wait()
+    assert "Refitted with 1 annotation" in quick.status
+    assert heart.figures["edv_ml"] != volume
+    assert heart.annotations == (item,)
+
+
 @pytest.mark.slow
 def test_a_refit_by_real_workers(driver: Driver, files: Files) -> None:
     """Every process is the real program: what stays is one worker, which goes with the scene."""

@@ -12,9 +12,10 @@ from NISFCore.data.label_files import LabelFile
 from NISFCore.geometry.planes import pixel_centres_ras
 from NISFCore.geometry.spaces import apply_affine
 from NISFLib.scene import HeartScene, SceneError, save_bundle
-from NISFLib.scene.annotations import interpolated_labels, labels_of_annotation
+from NISFLib.scene.annotations import labels_of_annotation
 from NISFLib.scene.images import oriented_image
 from NISFLib.scene.nodes import SLICE
+from NISFLib.scene.slice_labels import interpolated_labels
 from Testing.Extension.scene.folders import Folders
 
 LA = "LA_4CH"
