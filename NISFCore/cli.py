@@ -220,6 +220,7 @@ class Batch:
         config: default (Gauss-Newton), paper (Adam), or a JSON file of settings.
         device: auto takes CUDA where it works.
         views: views to use.
+        motion: follow the LV wall as well, for strain (half a minute per subject).
         formats: what to export of every subject: none, all, or a comma-separated list.
         spacing_mm: voxel size of exported volumes.
         phases: all, or a list of ED, ES and phase indices, e.g. ED,ES,7.
@@ -234,6 +235,7 @@ class Batch:
     config: str = "default"
     device: Device = "auto"
     views: tuple[View, ...] = CARDIAC_VIEWS
+    motion: bool = False
     formats: str = "tables"
     spacing_mm: float = ExportSettings.spacing_mm
     phases: str = ExportSettings.phases
@@ -246,7 +248,9 @@ class Batch:
         from NISFCore.batch import plan, run
 
         formats = () if self.formats == "none" else parse_formats(self.formats)
-        options = options_of(self, "prior", "device", "views", "spacing_mm", "phases", "keep_names")
+        options = options_of(
+            self, "prior", "device", "views", "motion", "spacing_mm", "phases", "keep_names"
+        )
         config = workflows.fit_config(self.config)
         settings = plan.BatchSettings(
             config=config, formats=formats, n_workers=self.workers, **options

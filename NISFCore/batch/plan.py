@@ -2,7 +2,7 @@
 
     OUT_ROOT/batch.json               settings, and which subject stands for which input
              summary.csv, .json       one row per subject
-             subject_0001/result/     as `nisf fit` writes it
+             subject_0001/result/     as `nisf fit` (and `nisf motion fit`) writes it
                           export/     as `nisf export` writes it
 
 Names of input folders may be names of patients: subjects are numbered, and `batch.json` knows
@@ -37,6 +37,7 @@ class BatchSettings:
     Attributes:
         prior: a prior file; None is the bundled one.
         views: the views to use.
+        motion: whether the motion of the LV wall is estimated as well.
         formats: what is exported of every subject; empty for nothing.
         spacing_mm, phases: see `ExportSettings`.
         n_workers: subjects at once, each in a process of its own.
@@ -47,6 +48,7 @@ class BatchSettings:
     config: FitConfig = fit_configs.DEFAULT
     device: str = "auto"
     views: tuple[View, ...] = CARDIAC_VIEWS
+    motion: bool = False
     formats: tuple[ExportFormat, ...] = (ExportFormat.TABLES,)
     spacing_mm: float = ExportSettings.spacing_mm
     phases: str = ExportSettings.phases

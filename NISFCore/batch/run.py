@@ -25,7 +25,6 @@ from NISFCore.batch.subject import (
     CANCELLED,
     DONE,
     FAILED,
-    FIGURES,
     Verdict,
     figures_of,
     is_complete,
@@ -139,8 +138,7 @@ class _Batch:
         if verdict.status == FAILED:
             remove_leftovers(subject)
         about = {"subject": subject.name, "status": verdict.status, "seconds": round(seconds, 2)}
-        figures = dict.fromkeys(FIGURES) if verdict.status == FAILED else figures_of(subject)
-        self.rows[subject.name] = {**about, **figures, "message": verdict.message}
+        self.rows[subject.name] = {**about, **figures_of(subject), "message": verdict.message}
         self.summary.save(self._out)
         text = f"{subject.name}: {verdict.status}"
         message = f"{text}: {verdict.message}" if verdict.message else text

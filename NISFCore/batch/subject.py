@@ -1,5 +1,6 @@
 """One subject of a batch: what is complete, what is redone, and the process that does it."""
 
+import csv
 import json
 import os
 import shutil
@@ -15,9 +16,12 @@ from typing import Any
 from NISFCore import workflows
 from NISFCore.batch.plan import BatchSettings, Subject
 from NISFCore.errors import Cancelled, NISFError, ResultError
+from NISFCore.export.motion_files import MOTION_FOLDER, STRAIN_FILE
 from NISFCore.export.writer import MANIFEST_FILE
 from NISFCore.fitting.quality import Verdict as QualityVerdict
 from NISFCore.fitting.storage import RESULT_FILE, load_result
+from NISFCore.motion.storage import MOTION_FILE
+from NISFCore.motion_workflow import fit_motion
 from NISFCore.progress import CancelToken
 
 RESULT_FOLDER, EXPORT_FOLDER = "result", "export"
@@ -25,7 +29,16 @@ FUNCTION_FILE = "function.json"
 RESULT_FIGURES = ("psnr_db", "intersection_ncc_before", "intersection_ncc_after")
 FUNCTION_FIGURES = ("edv_ml", "esv_ml", "sv_ml", "ef_percent", "mass_g")
 QUALITY_FIGURES = ("quality", "quality_flags")
-FIGURES = ("n_slices", *QUALITY_FIGURES, *RESULT_FIGURES, *FUNCTION_FIGURES)
+STRAIN_FIGURES = ("gcs_percent", "grs_percent", "gls_percent")
+MOTION_FLAGS = "motion_flags"
+FIGURES = (
+    "n_slices",
+    *QUALITY_FIGURES,
+    *RESULT_FIGURES,
+    *FUNCTION_FIGURES,
+    *STRAIN_FIGURES,
+    MOTION_FLAGS,
+)
 DONE, FAILED, CANCELLED = "done", "failed", "cancelled"
 
 
@@ -38,14 +51,16 @@ class Verdict:
 
 
 def is_complete(subject: Subject, settings: BatchSettings) -> bool:
-    """Whether nothing is left to do: the result can be read, and the export is there."""
-    return _has_result(subject) and (not settings.formats or _has_export(subject))
+    """Whether nothing is left to do: the result can be read, and what is wanted of it is there."""
+    has_export = not settings.formats or _has_export(subject)
+    return _has_result(subject) and has_export and (not settings.motion or _has_motion(subject))
 
 
 def treat_subject(
     subject: Subject, settings: BatchSettings, cancel: CancelToken | None = None
 ) -> None:
-    """Fit and export what is not there yet; what a killed batch left half done is removed.
+    """Fit, follow and export what is not there yet; what a killed batch left half done is removed.
+    A result whose motion cannot be followed is exported all the same.
 
     Raises:
         NISFError: any of its kinds; a complete result stays where it is.
@@ -61,9 +76,28 @@ def treat_subject(
             device=settings.device,
             cancel=cancel,
         )
+    problem = None
+    if settings.motion and not _has_motion(subject):
+        problem = _motion_problem(subject, cancel)
+        if problem is None:  # an export from before lacks it
+            shutil.rmtree(subject.folder / EXPORT_FOLDER, ignore_errors=True)
     if settings.formats and not _has_export(subject):
         result, out = subject.folder / RESULT_FOLDER, subject.folder / EXPORT_FOLDER
         workflows.export_folder(result, out, settings.export, cancel=cancel)
+    if problem is not None:
+        raise problem
+
+
+def _motion_problem(subject: Subject, cancel: CancelToken | None) -> NISFError | None:
+    """Follow the LV wall; why it cannot be, or None."""
+    shutil.rmtree(_motion_folder(subject), ignore_errors=True)
+    try:
+        fit_motion(subject.folder / RESULT_FOLDER, cancel=cancel)
+    except Cancelled:
+        raise
+    except NISFError as error:
+        return error
+    return None
 
 
 def remove_leftovers(subject: Subject) -> None:
@@ -79,7 +113,7 @@ def figures_of(subject: Subject) -> dict[str, Any]:
     result = _json(subject.folder / RESULT_FOLDER / RESULT_FILE)
     values = {"n_slices": result.get("input", {}).get("n_slices"), **result.get("figures", {})}
     values |= _json(subject.folder / EXPORT_FOLDER / FUNCTION_FILE)
-    values |= _quality(result.get("quality") or {})
+    values |= _quality(result.get("quality") or {}) | _strain(_motion_folder(subject))
     return {name: values.get(name) for name in FIGURES}
 
 
@@ -89,6 +123,21 @@ def _quality(stored: dict[str, Any]) -> dict[str, str | None]:
         c["name"] for c in stored.get("checks", ()) if c["level"] != QualityVerdict.RELIABLE.value
     ]
     return {"quality": stored.get("verdict"), "quality_flags": "; ".join(raised) or None}
+
+
+def _strain(folder: Path) -> dict[str, Any]:
+    """Peak strains of the whole wall, and the names of the motion's flags."""
+    try:
+        with (folder / STRAIN_FILE).open(encoding="utf-8", newline="") as stream:
+            rows = list(csv.DictReader(stream))
+    except OSError:
+        return {}
+    flags = [flag["code"] for flag in _json(folder / MOTION_FILE).get("flags", ())]
+    peaks: dict[str, Any] = {}
+    for name in STRAIN_FIGURES:
+        values = [float(row[name]) for row in rows if row[name]]
+        peaks[name] = max(values, key=abs, default=None)
+    return peaks | {MOTION_FLAGS: "; ".join(flags) or None}
 
 
 def worker_process(
@@ -139,6 +188,14 @@ def _has_result(subject: Subject) -> bool:
     except ResultError:
         return False
     return True
+
+
+def _motion_folder(subject: Subject) -> Path:
+    return subject.folder / RESULT_FOLDER / MOTION_FOLDER
+
+
+def _has_motion(subject: Subject) -> bool:
+    return bool(_json(_motion_folder(subject) / MOTION_FILE))
 
 
 def _has_export(subject: Subject) -> bool:

@@ -19,6 +19,7 @@ from NISFCore.motion.storage import MOTION_FILE, write_motion
 __all__ = ["MOTION_FOLDER", "write_motion_folder"]
 
 MODELS_FOLDER = "models"
+STRAIN_FILE = "strain.csv"
 PICTURES = ("bullseye.png", "curves.png", "es_strain.png")
 
 
@@ -43,7 +44,7 @@ def write_motion_folder(
     with new_folder(out, overwrite, MOTION_FILE) as folder:
         write_motion(result, folder)
         tables = {
-            "strain.csv": strain_csv(curves, rr_interval_ms),
+            STRAIN_FILE: strain_csv(curves, rr_interval_ms),
             "segments.csv": segments_csv(curves, rr_interval_ms),
             "segment_curves.csv": segment_curves_csv(curves, rr_interval_ms),
         }

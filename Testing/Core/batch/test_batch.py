@@ -12,11 +12,19 @@ from typing import Any
 
 import pytest
 
+from NISFCore.batch import subject
 from NISFCore.batch.plan import BatchSettings, Subject, plan_batch, subject_inputs
 from NISFCore.batch.run import run_batch
 from NISFCore.cli import main
 from NISFCore.config import from_json_object
-from NISFCore.errors import Cancelled, CohortError, ConfigError, OutputError, PriorError
+from NISFCore.errors import (
+    Cancelled,
+    CohortError,
+    ConfigError,
+    OutputError,
+    PriorError,
+    StudyError,
+)
 from NISFCore.fitting.config import FitConfig
 from NISFCore.fitting.storage import load_result
 from NISFCore.progress import CancelToken, ProgressEvent
@@ -313,3 +321,63 @@ def test_a_killed_subject_fails_alone(files: Path, tmp_path: Path) -> None:
     assert process.returncode == 1
     message = json.loads(output.splitlines()[0])["message"]
     assert message == ("subject_0001: failed: its process ended with exit code -9; out of memory?")
+
+
+# Motion ------------------------------------------------------------------------------------------
+
+
+def strain_file(folder: Path) -> None:
+    """As `fit_motion` leaves it, so far as a batch reads it."""
+    folder.mkdir()
+    rows = "cycle_fraction,gcs_percent,grs_percent,gls_percent\n0,0,0,\n0.4,-19.5,41,\n0.8,-7,9,\n"
+    (folder / "strain.csv").write_text(rows, encoding="utf-8")
+    flags = [{"code": "no_longitudinal", "text": "…"}, {"code": "sparse", "text": "…"}]
+    write_json(folder / "motion.json", {"flags": flags})
+    for name in ("segments.csv", "segment_curves.csv"):
+        (folder / name).write_text("segment\n1\n", encoding="utf-8")
+
+
+def test_strain_stands_in_the_row(
+    files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = settings(files, motion=True, formats=BatchSettings().formats)
+    one = Subject("subject_0001", files / "in" / NAMES[0], tmp_path / "subject_0001")
+    followed: list[Path] = []
+
+    def follow(result: Path, cancel: CancelToken | None) -> None:
+        followed.append(result)
+        strain_file(result / "motion")
+
+    monkeypatch.setattr(subject, "fit_motion", follow)
+    subject.treat_subject(one, wanted)
+    assert subject.is_complete(one, wanted)
+    row = subject.figures_of(one)
+    assert (row["gcs_percent"], row["grs_percent"], row["gls_percent"]) == (-19.5, 41.0, None)
+    assert row["motion_flags"] == "no_longitudinal; sparse"
+    assert (one.folder / "export" / "strain.csv").is_file()
+    subject.treat_subject(one, wanted)
+    assert followed == [one.folder / "result"]
+
+
+def test_what_cannot_be_followed_is_exported_all_the_same(
+    files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = settings(files, motion=True, formats=BatchSettings().formats)
+    one = Subject("subject_0001", files / "in" / NAMES[0], tmp_path / "subject_0001")
+
+    def refuse(result: Path, cancel: CancelToken | None) -> None:
+        raise StudyError("the heart has no LV wall at ED")
+
+    monkeypatch.setattr(subject, "fit_motion", refuse)
+    with pytest.raises(StudyError, match="no LV wall"):
+        subject.treat_subject(one, wanted)
+    assert not subject.is_complete(one, wanted)
+    row = subject.figures_of(one)
+    assert row["edv_ml"] > 0 and row["gcs_percent"] is None
+    before = times(tmp_path)
+    monkeypatch.setattr(
+        subject, "fit_motion", lambda result, cancel: strain_file(result / "motion")
+    )
+    subject.treat_subject(one, wanted)
+    assert subject.is_complete(one, wanted) and times(tmp_path) == before
+    assert (one.folder / "export" / "strain.csv").is_file()
