@@ -7,7 +7,7 @@ was killed continues.
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,8 +33,10 @@ from NISFCore.benchmark.run import Answer, Task, run_missing
 from NISFCore.benchmark.store import COMPUTING_LAYERS, PartStore, code_hash, plain, text_hash
 from NISFCore.config import to_json_object
 from NISFCore.data.study import CineSlice
+from NISFCore.errors import StudyError
 from NISFCore.files import check_new_folder, write_bytes_atomically, write_text_atomically
 from NISFCore.motion.config import DEFAULT
+from NISFCore.motion.field import DisplacementField
 from NISFCore.motion.fit import fit_cine_plane, fit_tagged_plane
 from NISFCore.motion.plane import plane_of
 from NISFCore.motion.priors.file import MotionPrior, bundled_motion_prior, load_motion_prior
@@ -107,20 +109,21 @@ class MotionBench:
         tuning = self.store.load("tuning")
         assert tuning is not None  # the first part
         rates = tuning["part"]["rates"]
-        result, seconds = timed_fit(list(simulated.study.slices))
-        usual = race.truth.scores(result.displacement_field)
-        codes = [flag.code for flag in result.flags]
+        slices = list(simulated.study.slices)
+        usual = scored(race.truth, race.seen.field(DEFAULT), partial(fit_tagged_plane, slices))
         return {
             "group": subject.group.value,
             "seed": subject.seed,
-            "usual": {**usual, "seconds": seconds, "flags": codes},
+            "usual": usual,
             "arms": {arm.value: race.arm(arm, rates) for arm in Arm},
         }, {}
 
     def _cine(self, subject: PlannedSubject) -> Answer:
         cine, truth = self._untagged(subject)
-        result = fit_cine_plane(cine, cancel=self.cancel)
-        scores = PlaneTruth.of(truth, plane_of(cine, None)).scores(result.displacement_field)
+        plane = plane_of(cine, None)
+        still = plane.field(DEFAULT, cine.cycle_fractions.tolist(), is_cyclic=True)
+        fit = partial(fit_cine_plane, cine, cancel=self.cancel)
+        scores = scored(PlaneTruth.of(truth, plane), still, fit)
         return {"group": subject.group.value, **scores}, {}
 
     def _space(self, subject: PlannedSubject) -> Answer:
@@ -133,11 +136,22 @@ class MotionBench:
         return simulated.study.slices[0], DisplacementTruth(simulated.truth)
 
 
-def timed_fit(slices: list[CineSlice]) -> tuple[MotionResult, float]:
-    """The usual fit, and its processor seconds."""
+FAILED = "failed"
+"""In place of a flag: the fit ended with an error, and nothing moves."""
+
+
+def scored(
+    truth: PlaneTruth, still: DisplacementField, fit: Callable[[], MotionResult]
+) -> dict[str, Any]:
+    """Scores of a fit, its processor seconds and flags; those of `still` if it fails."""
     began = time.process_time()
-    result = fit_tagged_plane(slices)
-    return result, time.process_time() - began
+    try:
+        result = fit()
+        field, codes = result.displacement_field, [flag.code for flag in result.flags]
+    except StudyError:
+        field, codes = still, [FAILED]
+    seconds = time.process_time() - began
+    return {**truth.scores(field), "seconds": seconds, "flags": codes}
 
 
 def arm_priors(given: Sequence[Path]) -> tuple[dict[Arm, MotionPrior], list[Path]]:
@@ -219,6 +233,10 @@ def summary(bench: MotionBench, parts: MotionParts) -> dict[str, Any]:
             for arm in part["arms"].values()
             for steps in arm.values()
             if isinstance(steps, dict) and "has_diverged" in steps
+        ),
+        "n_failed": sum(
+            FAILED in scores["flags"]
+            for scores in (*(p["usual"] for p in parts.planes), *parts.cines)
         ),
         "n_flagged": int(np.sum(["tag_wrapping" in p["usual"]["flags"] for p in parts.planes])),
         "benchmark_seconds": sum(p["part_seconds"] for p in done if p is not None),

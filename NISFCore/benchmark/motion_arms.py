@@ -98,7 +98,7 @@ class Race:
 
     def _phase_start(self, field: DisplacementField) -> Tensor:
         settings = DEFAULT.refinement
-        stages = self.seen.stages(field, settings)[:1]
+        stages = self.seen.stages(field, settings)[:-1]
         tissue = tissue_points(field, self.seen.points)
         track(field, tissue, self.seen.times, stages, settings, SilentProgress(), self.cancel)
         return field.flat_state()

@@ -48,7 +48,7 @@ class Arm(str, Enum):
     MODES = "modes"
     """Gauss-Newton on principal modes of consensus weights."""
     PHASE = "Gauss-Newton"
-    """Gauss-Newton on tag phase and labels, frame by frame: the first stage of the usual fit."""
+    """Gauss-Newton on tag phase and labels, frame by frame: all of the usual fit but its end."""
 
     @property
     def prior(self) -> PriorKind | None:

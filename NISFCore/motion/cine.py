@@ -23,7 +23,10 @@ from NISFCore.motion.images import ImageStack, around
 from NISFCore.motion.refinement import Rows, TissuePoints, huber_weight, sampled
 from NISFCore.motion.tagged import intensities
 
-TURN_SMOOTHING_FRAMES = 1.0
+TURN_SMOOTHING = 0.07
+"""Part of the cycle."""
+SEPTUM_MM = 4.0
+"""How far from the LV's wall the RV's cavity still tells where the septum is."""
 
 
 class IntensityTerm:
@@ -84,8 +87,9 @@ class Turns:
 
 
 def septal_turns(cine: CineSlice, frame: LVFrame) -> Turns | None:
-    """How the direction from the LV's centroid to the RV's turns; None unless both are labelled in
-    every frame. The RV's insertions turn with the LV's wall, and the RV with them."""
+    """How the direction from the LV's centroid to the RV beside the septum turns; None unless both
+    are labelled in every frame. The RV's insertions turn with the LV's wall, its free wall does
+    not."""
     labels = cine.labels
     if labels is None or not labels.annotated.all():
         return None
@@ -93,14 +97,21 @@ def septal_turns(cine: CineSlice, frame: LVFrame) -> Turns | None:
     lv = (labels.values == Label.LV_BLOOD_POOL) | (labels.values == Label.LV_MYOCARDIUM)
     if not (rv.any(axis=(1, 2)).all() and lv.any(axis=(1, 2)).all()):
         return None
-    points = pixel_centres_ras(cine.ras_from_ijk, cine.shape)
-    toward = np.stack(
-        [points[r].mean(axis=0) - points[w].mean(axis=0) for r, w in zip(rv, lv, strict=True)]
-    )
-    anterior = np.cross(frame.base_from_apex_ras, frame.rv_from_lv_ras)
-    angles = np.unwrap(np.arctan2(toward @ anterior, toward @ frame.rv_from_lv_ras))
-    smooth = gaussian_filter1d(angles, TURN_SMOOTHING_FRAMES, mode="wrap")
+    angles = np.unwrap([_septal_angle(cine, frame, *both) for both in zip(lv, rv, strict=True)])
+    smooth = gaussian_filter1d(angles, TURN_SMOOTHING * len(angles), mode="wrap")
     return Turns(np.asarray(cine.cycle_fractions), smooth - smooth[0])
+
+
+def _septal_angle(cine: CineSlice, frame: LVFrame, lv: Mask, rv: Mask) -> float:
+    """In rad, from masks `(rows, cols)` of one frame: RV pixels count the less the farther they are
+    from the LV."""
+    points = pixel_centres_ras(cine.ras_from_ijk, cine.shape)
+    beside_mm = distance_transform_edt(~lv, cine.spacing_mm[::-1])[rv]
+    d = points[rv] - points[lv].mean(axis=0)
+    anterior = np.cross(frame.base_from_apex_ras, frame.rv_from_lv_ras)
+    angles = np.arctan2(d @ anterior, d @ frame.rv_from_lv_ras)
+    weights = np.exp(-(beside_mm - beside_mm.min()) / SEPTUM_MM)
+    return float(np.angle(weights @ np.exp(1j * angles)))
 
 
 def around_axis(frame: LVFrame, placement: Placement, points: Tensor) -> Tensor:

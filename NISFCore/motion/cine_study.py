@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -83,7 +84,8 @@ def fit_cine_study(
     labels = heart_labels(heart, space, times.tolist(), progress, cancel)
     field = space.field(config, times.tolist(), is_cyclic=True)
     anchors = evenly(space.local_of(space.points_ras), config.space.n_volume_points)
-    tissue, settings = tissue_points(field, anchors), tracking_settings(config)
+    tissue = tissue_points(field, anchors)
+    settings = replace(tracking_settings(config), smoothing=0.0)
     around = around_axis(space.frame, space.placement, anchors)
     sliding = SlidingTerm(tissue, around, config.cine.sliding_weight)
     stages = [[*terms, sliding] for terms in _stages(field, slices, heart, labels, anchors, config)]

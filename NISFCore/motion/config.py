@@ -143,6 +143,8 @@ class RefinementConfig:
             out.
         wall_weight, position_doubt: of the wall's thickness and of where it is, with tags: `weight`
             and `growth` of `wall_labels.WallTerm`; weight 0 leaves labels out.
+        start_doubt: the same growth before tags are looked at: where labels say that the wall is, a
+            tag is not taken for its neighbour.
         contour_huber_mm: distances beyond this count linearly.
         volume_weight: of a point's squared deviation of log det F.
         smoothing: of a point's squared distance in mm^2 from where the frames on both sides lead
@@ -159,6 +161,7 @@ class RefinementConfig:
     contour_weight: float = 0.7
     wall_weight: float = 0.3
     position_doubt: float = 18.0
+    start_doubt: float = 6.0
     contour_huber_mm: float = 2.0
     volume_weight: float = 3.0
     smoothing: float = 0.1
@@ -181,6 +184,8 @@ class CineConfig:
         intensity_weight: of a point's squared intensity difference, in units of the frame's mean.
         intensity_huber: differences beyond this count linearly, in the same units.
         sliding_weight: of a point's squared movement in mm^2 around the LV's axis.
+        taper_mm: of `through_plane.follow_expected_tissue`, in a single plane: what tissue from
+            nearer the base is wider by, on average over simulated hearts; 0 leaves that out.
     """
 
     reach_mm: float = 4.0
@@ -188,6 +193,7 @@ class CineConfig:
     intensity_weight: float = 1.0
     intensity_huber: float = 0.3
     sliding_weight: float = 0.05
+    taper_mm: float = 1.5
 
     def __post_init__(self) -> None:
         if self.reach_mm < 0 or self.blur_pixels < 0 or not self.intensity_huber > 0:
@@ -210,9 +216,10 @@ class SpaceConfig:
         n_points: of one plane's wall, at which its images are looked at; all pixels if fewer.
         n_image_points: the same of an untagged plane.
         n_volume_points: of the wall, where its volume is kept.
-        n_iterations, inertia, smoothing, phase_weight, tag_weight, volume_weight, contour_weight,
+        n_iterations, inertia, phase_weight, tag_weight, volume_weight, contour_weight,
             contour_huber_mm: as `RefinementConfig`; the weight of the tags' intensities is that of
             a point's squared residual.
+        smoothing: as `RefinementConfig`, of tagged planes.
         heart_weight, heart_huber_mm: of a border point's distance, where the borders are those of a
             heart that was fitted.
         intensity_weight: as `CineConfig`.
@@ -231,7 +238,7 @@ class SpaceConfig:
     n_volume_points: int = 1200
     n_iterations: int = 2
     inertia: float = 0.0
-    smoothing: float = 0.0
+    smoothing: float = 0.1
     phase_weight: float = 1.0
     tag_weight: float = 3.0
     volume_weight: float = 3.0

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from NISFCore.motion.config import DescentConfig
 from NISFCore.motion.field import DisplacementField
+from NISFCore.motion.refinement import check_followed
 from NISFCore.motion.regularisers import volume_penalty
 from NISFCore.progress import CancelToken, ProgressEvent, ProgressReporter
 
@@ -49,6 +50,7 @@ def descend(
         times: `(n_times,)` when.
 
     Raises:
+        StudyError: if it diverged.
         Cancelled: between two steps.
     """
     began = time.monotonic()
@@ -76,6 +78,9 @@ def descend(
         progress.report(
             ProgressEvent("motion", k + 1, config.n_steps, steps[-1].seconds, steps[-1].cost)
         )
+    with torch.no_grad():
+        for u, moment in zip(field.displacement(points, times), times.tolist(), strict=True):
+            check_followed(u, field.placement.radius_mm, moment)
     return steps
 
 

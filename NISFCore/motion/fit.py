@@ -19,13 +19,14 @@ from NISFCore.motion.cine import (
     widened,
 )
 from NISFCore.motion.config import DEFAULT, DescentConfig, MotionConfig, RefinementConfig
-from NISFCore.motion.contours import wall_contours
+from NISFCore.motion.contours import Contour, wall_contours
 from NISFCore.motion.descent import descend
 from NISFCore.motion.field import DisplacementField
 from NISFCore.motion.images import mask_points_ras
 from NISFCore.motion.plane import Plane, check_moving, plane_of
 from NISFCore.motion.quality import (
     coverage_flags,
+    leaving_flags,
     no_long_axis_flag,
     plausibility_flags,
     wrapping_flags,
@@ -39,7 +40,7 @@ from NISFCore.motion.refinement import (
 )
 from NISFCore.motion.result import MotionFlag, MotionResult
 from NISFCore.motion.tagged_plane import TaggedPlane, tagged_plane
-from NISFCore.motion.through_plane import follow_tissue
+from NISFCore.motion.through_plane import follow_expected_tissue, follow_tissue
 from NISFCore.progress import CancelToken, ProgressReporter, SilentProgress
 
 
@@ -97,6 +98,7 @@ def fit_tagged_plane(
     flags = [
         *coverage_flags(seen.observations),
         *wrapping_flags(field, seen.observations, points),
+        *leaving_flags(seen.plane.cine),
         *plausibility_flags(field, points, times),
     ]
     seconds = {
@@ -129,22 +131,29 @@ def fit_cine_plane(
     check_moving([cine])
     plane = plane_of(cine, base_from_apex_ras)
     field = plane.field(config, cine.cycle_fractions.tolist(), is_cyclic=True)
-    stages = _cine_stages(field, plane, config)
+    has_labels = config.refinement.contour_weight > 0
+    contours = wall_contours(cine, plane.placement) if has_labels else []
+    stages = _cine_stages(field, plane, contours, config)
     tissue = tissue_points(field, plane.local_points())
     prepared = time.monotonic()
     times = plane.times()
-    track(field, tissue, times, stages, config.refinement, progress, cancel)
-    flags = [no_long_axis_flag(), *plausibility_flags(field, tissue.points, times)]
+    found = track(field, tissue, times, stages, config.refinement, progress, cancel)
+    follow_expected_tissue(field, tissue, found, contours, config.cine.taper_mm)
+    flags = [
+        no_long_axis_flag(),
+        *leaving_flags(cine),
+        *plausibility_flags(field, tissue.points, times),
+    ]
     seconds = {"prepare": prepared - began, "start": time.monotonic() - prepared}
     return _result(field, plane, flags, config, seconds)
 
 
 def _cine_stages(
-    field: DisplacementField, plane: Plane, config: MotionConfig
+    field: DisplacementField, plane: Plane, contours: Sequence[Contour], config: MotionConfig
 ) -> list[list[FrameTerm]]:
     """Blurred images, then sharp ones, each with labels and volume."""
     cine, settings = plane.cine, config.cine
-    labels = _label_terms(field, plane, config.refinement)
+    labels = _label_terms(field, plane, contours, config.refinement)
     wide = widened(plane.mask, cine.spacing_mm, settings.reach_mm)
     near = tissue_points(field, plane.local_of(mask_points_ras(cine, wide)))
     tissue = tissue_points(field, plane.local_points())
@@ -164,11 +173,10 @@ def _cine_stages(
 
 
 def _label_terms(
-    field: DisplacementField, plane: Plane, config: RefinementConfig
+    field: DisplacementField, plane: Plane, contours: Sequence[Contour], config: RefinementConfig
 ) -> list[FrameTerm]:
     """What labels and the tissue's volume say, whatever the images are."""
     terms: list[FrameTerm] = [VolumeTerm(field, plane.local_points(), config.volume_weight)]
-    contours = wall_contours(plane.cine, plane.placement) if config.contour_weight > 0 else []
     for contour in contours:
         border = tissue_points(field, contour.points)
         terms.append(ContourTerm(border, contour, config.contour_weight, config.contour_huber_mm))

@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from NISFCore.data.study import CineSlice
+from NISFCore.labels import Label
 from NISFCore.motion.field import DisplacementField
 from NISFCore.motion.regularisers import determinant
 from NISFCore.motion.result import MotionFlag
@@ -20,6 +22,27 @@ MAX_STRAIN = 2.0
 """Green-Lagrange: a length more than doubles. Healthy walls reach about 1 at the endocardium."""
 MAX_TIME_DIFFERENCE = 0.25
 """Of the times of two series of one plane, over the time between frames."""
+
+MIN_WALL_SHARE = 0.5
+"""Of a plane's wall at ED: with less of it in a later frame, the tissue has left the plane."""
+
+
+def leaving_flags(cine: CineSlice) -> list[MotionFlag]:
+    """Whether a plane's wall leaves the plane in some labelled frame."""
+    if cine.labels is None:
+        return []
+    walls = (cine.labels.values == Label.LV_MYOCARDIUM).sum(axis=(1, 2))[cine.labels.annotated]
+    least = float(walls.min() / max(walls[0], 1))
+    if least >= MIN_WALL_SHARE:
+        return []
+    return [
+        MotionFlag(
+            "wall_leaves_plane",
+            f"in some frame the labels show only {least:.0%} as much wall as at ED: the tissue has "
+            "moved through the plane, and what is said of it then is a guess; planes nearer the "
+            "middle of the LV are safer",
+        )
+    ]
 
 
 def wrapping_flags(

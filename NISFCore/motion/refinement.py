@@ -279,8 +279,8 @@ def check_followed(u: Tensor, radius_mm: float, moment: float) -> None:
         raise StudyError(
             f"the motion could not be estimated: at {moment:.0%} of the cycle tissue would have "
             f"moved by {farthest:.0f} mm, at most {MAX_RADII * radius_mm:.0f} mm are possible; "
-            "images and labels of later frames contradict each other: correct the labels, or leave "
-            "out planes that the wall leaves"
+            "images and labels contradict each other (correct the labels, leave out planes that "
+            "the wall leaves), or a descent had too high a rate"
         )
 
 

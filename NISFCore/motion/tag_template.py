@@ -76,9 +76,8 @@ class Waves:
         n_waves = len(self.vectors)
         signed = product(range(-MAX_ORDER, MAX_ORDER + 1), repeat=n_waves)
         half = torch.tensor([n for n in signed if n > (0,) * n_waves], dtype=torch.float32)
-        is_wave = half.abs().sum(dim=1) == 1
         is_resolved = ((half @ self.by_pixel).abs() < torch.pi).all(dim=1)
-        return half[is_wave | is_resolved]
+        return half[_is_wave(half) | is_resolved]
 
     def template(self, orders: Tensor, cosines: Tensor, sines: Tensor) -> TagTemplate:
         """Of these orders `(n_terms, n_waves)`."""
@@ -98,23 +97,24 @@ def fitted_template(waves: Waves, points: Tensor, values: Tensor, trust: Tensor)
         values: `(n,)` intensities there.
         trust: `(n,)` in [0, 1]: what a point counts, little on the wall's borders.
     """
-    scale = (trust @ values / trust.sum()).clamp_min(1e-9)
+    y = values / (trust @ values / trust.sum()).clamp_min(1e-9)
     windows = local_windows(points, BRIGHTNESS_WAVES * waves.spacing_mm, 1.0)
+    gain = _ratio(windows.mean(trust * y), windows.mean(trust))
     orders = waves.orders()
-    gain = _ratio(windows.mean(trust * values / scale), windows.mean(trust))
-    for turn in range(N_TURNS):
+    for _ in range(N_TURNS):
         design = _design(waves, orders, points)
-        c, amplitude_se = _least_squares(design, values / scale, gain, trust)
-        if turn < N_TURNS - 1:
-            shown = design @ c
-            gain = _ratio(
-                windows.mean(trust * shown * values / scale), windows.mean(trust * shown.square())
-            )
-    amplitudes = c[1:].unflatten(0, (2, -1)).norm(dim=0)
-    kept = (amplitudes > MIN_AMPLITUDE_SE * amplitude_se) | (orders.abs().sum(dim=1) == 1)
-    design = _design(waves, orders[kept], points)
-    c, _ = _least_squares(design, values / scale, gain, trust)
-    return waves.template(orders[kept], *c[1:].unflatten(0, (2, -1)))
+        c, amplitude_se = _least_squares(design, y, gain, trust)
+        shown = design @ c
+        gain = _ratio(windows.mean(trust * shown * y), windows.mean(trust * shown.square()))
+    amplitude = c[1:].unflatten(0, (2, -1)).norm(dim=0)
+    orders = orders[(amplitude > MIN_AMPLITUDE_SE * amplitude_se) | _is_wave(orders)]
+    c, _ = _least_squares(_design(waves, orders, points), y, gain, trust)
+    return waves.template(orders, *c[1:].unflatten(0, (2, -1)))
+
+
+def _is_wave(orders: Tensor) -> Tensor:
+    """Which orders `(n_terms, n_waves)` are a wave itself."""
+    return orders.abs().sum(dim=1) == 1
 
 
 def _ratio(a: Tensor, b: Tensor) -> Tensor:

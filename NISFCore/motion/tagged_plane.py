@@ -51,19 +51,9 @@ class TaggedPlane:
         return self.plane.field(config, self.times.tolist(), is_cyclic=False)
 
     def stages(self, field: DisplacementField, config: RefinementConfig) -> list[list[FrameTerm]]:
-        """Of `refinement.track`: phase, then intensity, each with labels and volume."""
+        """Of `refinement.track`: labels, phase, intensity; labels and volume with all of them."""
         tissue = tissue_points(field, self.points)
-        labels: list[FrameTerm] = [VolumeTerm(field, self.points, config.volume_weight)]
-        if self.contours:
-            labels.append(
-                WallTerm(
-                    field,
-                    self.contours,
-                    config.wall_weight,
-                    config.position_doubt,
-                    config.contour_huber_mm,
-                )
-            )
+        volume = VolumeTerm(field, self.points, config.volume_weight)
         coarse: list[FrameTerm] = [
             PhaseTerm(tissue, o, config.phase_weight) for o in self.observations
         ]
@@ -71,7 +61,19 @@ class TaggedPlane:
             TagTerm(tissue, o, self.windows, config.tag_huber, self.contours)
             for o in self.observations
         ]
-        return [coarse + labels, fine + labels]
+        if not self.contours:
+            return [[*coarse, volume], [*fine, volume]]
+        before, labels = (
+            self._labels(field, config, doubt)
+            for doubt in (config.start_doubt, config.position_doubt)
+        )
+        return [[before, volume], [*coarse, labels, volume], [*fine, labels, volume]]
+
+    def _labels(
+        self, field: DisplacementField, config: RefinementConfig, doubt: float
+    ) -> FrameTerm:
+        weight, huber_mm = config.wall_weight, config.contour_huber_mm
+        return WallTerm(field, self.contours, weight, doubt, huber_mm)
 
     def data_terms(self, config: DescentConfig) -> list[tuple[float, DataTerm]]:
         """Of `descent.descend`: local NCC, and borders where labels tell."""

@@ -50,22 +50,51 @@ def follow_tissue(
     """
     if not contours:
         return found
-    points, h = tissue.points, tissue.features
-    moved = points + field.displacement(points, found.times)
-    stretches = field.gradient(points, found.times)
-    change = torch.stack(
+    basis = angular_basis(tissue.points)
+    inwards_mm = torch.stack(
         [
-            _change(points, moved[j], share_of_labels(points, F), beside(field, contours, j))
-            for j, F in enumerate(stretches)
+            (basis @ share_of_labels(tissue.points, F)).clamp(0.0, 1.0)
+            * (basis @ beside(field, contours, j))
+            for j, F in enumerate(field.gradient(tissue.points, found.times))
         ]
     )
+    return narrowed(field, tissue, found, inwards_mm)
+
+
+def narrowed(
+    field: DisplacementField, tissue: TissuePoints, found: FrameCoefficients, inwards_mm: Tensor
+) -> FrameCoefficients:
+    """Move tissue towards the wall's middle now by so much `(n_times, n)`; sets the field."""
+    h, moved = tissue.features, tissue.points + field.displacement(tissue.points, found.times)
+    outwards = torch.nn.functional.normalize(moved - moved.mean(dim=1, keepdim=True), dim=-1)
+    change = (-inwards_mm[..., None] * outwards).double()
     A = (h.T @ h).double()
     A.diagonal().add_(RIDGE * len(h))
-    b = torch.einsum("nf,tnd->ftd", h.double(), change.double())
+    b = torch.einsum("nf,tnd->ftd", h.double(), change)
     more = torch.linalg.solve(A, b.flatten(1)).unflatten(1, change.shape[::2]).transpose(0, 1)
     changed = FrameCoefficients(found.times, found.values + more.to(found.values.dtype))
     set_coefficients(field, changed)
     return changed
+
+
+@torch.no_grad()
+def follow_expected_tissue(
+    field: DisplacementField,
+    tissue: TissuePoints,
+    found: FrameCoefficients,
+    contours: Sequence[Contour],
+    taper_mm: float,
+) -> FrameCoefficients:
+    """The same where there are no tags, and the offset is only what it is on average: labels and
+    images show the wall of tissue from nearer the base, lambda_c s too wide.
+
+    Args:
+        taper_mm: lambda_c s, per part of its radius that the endocardium has lost.
+    """
+    if not contours or taper_mm == 0:
+        return found
+    inwards_mm = taper_mm * contours[0].shrinking()
+    return narrowed(field, tissue, found, inwards_mm[:, None].expand(-1, len(tissue.points)))
 
 
 def share_of_labels(points: Tensor, F: Tensor) -> Tensor:
@@ -95,10 +124,3 @@ def beside(field: DisplacementField, contours: Sequence[Contour], frame: int) ->
     basis, m = torch.cat(bases), torch.cat(distances)
     w = huber_weight(m, HUBER_MM)
     return torch.linalg.lstsq(basis * w[:, None], (m * w)[:, None]).solution[:, 0]
-
-
-def _change(points: Tensor, moved: Tensor, share: Tensor, m: Tensor) -> Tensor:
-    """`(n, 2)` mm, outwards from the wall's middle now."""
-    basis = angular_basis(points)
-    outward = torch.nn.functional.normalize(moved - moved.mean(dim=0), dim=1)
-    return -((basis @ share).clamp(0.0, 1.0) * (basis @ m))[:, None] * outward
