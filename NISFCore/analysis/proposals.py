@@ -100,7 +100,7 @@ def proposed_annotations(
     steps = Steps("next slice", len(candidates), progress, cancel)
     information = [_frame_information(result, c, steps) for c in candidates]
     gradients = _volume_gradients(result, times)
-    covariance = result.uncertainty.latent_covariance
+    covariance = result.uncertainty.code_covariance
     return _greedy(candidates, information, covariance, gradients, n)
 
 
@@ -121,18 +121,18 @@ def _candidates(result: FitResult, times: Mapping[str, float]) -> list[ProposedA
 
 
 def _volume_gradients(result: FitResult, times: Mapping[str, float]) -> Matrix:
-    """`(n_times n_labels, n_latent)` in ml."""
-    decoder, latent = result.prior.decoder, result.parameters.latent
-    rows = [volume_gradients_ml(decoder, latent, t)[list(FOREGROUND)] for t in times.values()]
+    """`(n_times n_labels, n_code)` in ml."""
+    decoder, code = result.decoder, result.parameters.code
+    rows = [volume_gradients_ml(decoder, code, t)[list(FOREGROUND)] for t in times.values()]
     return np.concatenate(rows)
 
 
 def _frame_information(result: FitResult, frame: ProposedAnnotation, steps: Steps) -> Matrix:
-    """F `(n_latent, n_latent)` of a complete annotation of the frame."""
+    """F `(n_code, n_code)` of a complete annotation of the frame."""
     steps.tick()
     points = _frame_points_mm(result, frame.slice_name)
-    latent = result.parameters.latent
-    m, g = label_sensitivity(result.prior.decoder, points, frame.cycle_fraction, latent)
+    code = result.parameters.code
+    m, g = label_sensitivity(result.decoder, points, frame.cycle_fraction, code)
     p = 1 / (1 + np.exp(-m))
     return _drawn_as_by_the_solver(m, p * (1 - p), g, LabelTermConfig())
 

@@ -101,7 +101,7 @@ class Watcher:
         canonical_from_ras = parameters.global_pose @ self.frame.canonical_from_ras
         heart = FittedHeart(
             self.problem.prior.decoder,
-            parameters.latent,
+            parameters.code,
             canonical_from_ras,
             parameters.tissue_offset,
         )

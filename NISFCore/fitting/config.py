@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 from NISFCore.errors import ConfigError
 from NISFCore.model.psf import NO_PSF, PsfConfig
+from NISFCore.model.shape_warp import WarpConfig
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,8 @@ class GaussNewtonConfig:
         evidence: labels that the slice network gives, where one is used; a frame counts less, its
             errors are alike in neighbours. 0 as its worth leaves it out.
         evidence_phases: of each slice that the network looks at; heart and prior know the others.
+        warp: of the heart's shape (see `model.shape_warp`), from the step on from which images
+            count fully; None for a shape that is the latent's.
     """
 
     voxels: tuple[int, ...] = (256,) * 8 + (512,) * 8 + (1024,) * 24
@@ -130,6 +133,7 @@ class GaussNewtonConfig:
     guidance: LabelTermConfig = LabelTermConfig()
     evidence: LabelTermConfig = LabelTermConfig(frame_worth=60.0, huber=1.5)
     evidence_phases: int = 4
+    warp: WarpConfig | None = WarpConfig()
 
     def __post_init__(self) -> None:
         if not self.voxels or min(self.voxels) < 1:

@@ -32,6 +32,7 @@ from NISFCore.fitting.problem import (
 )
 from NISFCore.fitting.result import FitResult
 from NISFCore.fitting.starts import best_start, candidate_starts
+from NISFCore.fitting.subject_prior import with_warp
 from NISFCore.fitting.uncertainty import fit_uncertainty
 from NISFCore.fitting.warm_start import estimate_of
 from NISFCore.geometry.frame import NO_HINT, AnatomyHint, CanonicalFrame
@@ -39,6 +40,7 @@ from NISFCore.model.device import resolve_device
 from NISFCore.model.forward_model import predict
 from NISFCore.model.prior import Prior
 from NISFCore.model.psf import PsfConfig
+from NISFCore.model.shape_warp import WarpModes, warp_modes
 from NISFCore.progress import CancelToken, ProgressEvent, ProgressReporter, SilentProgress
 
 N_PSNR_VOXELS = 16_384
@@ -76,6 +78,7 @@ def fit_study(
     on_device = job.on_device(prior)
     with frozen(on_device):
         frame = _frame(study, on_device, job, anatomy or NO_HINT)
+        job.modes = job.modes_of(None, prior)
         return _fitted(study, prior, on_device, frame, job, None, began)
 
 
@@ -103,7 +106,8 @@ def refit_study(
     job.evidence = result.evidence
     on_device = job.on_device(result.prior)
     with frozen(on_device):
-        start, frame = estimate_of(result), result.frame
+        job.modes = job.modes_of(result, result.prior)
+        start, frame = estimate_of(result, job.modes), result.frame
         known = replace(frame, assumptions=())  # they stand among the study's warnings already
         refitted = _fitted(result.study, result.prior, on_device, known, job, start, began)
     return replace(refitted, frame=frame)
@@ -124,6 +128,16 @@ class _Job:
         self.config, self.guidance, self.device, self.network = config, guidance, device, network
         self.progress, self.cancel = progress or SilentProgress(), cancel or CancelToken()
         self.evidence: Guidance | None = None
+        self.modes: WarpModes | None = None
+
+    def modes_of(self, before: FitResult | None, prior: Prior) -> WarpModes | None:
+        """Of the heart's warp: those of an earlier fit, else as this job is configured."""
+        if before is not None and before.parameters.warp is not None:
+            return before.parameters.warp.modes
+        settings = self.config.gauss_newton
+        if settings is None or settings.warp is None:
+            return None
+        return warp_modes(prior.info.decoder.region, settings.warp)
 
     def on_device(self, prior: Prior) -> Prior:
         """The prior with a decoder on the device; the caller's own stays where it is."""
@@ -212,6 +226,8 @@ def _fitted(
 ) -> FitResult:
     study, problem = job.seen(study, on_device, frame)
     problem = job.with_evidence(problem, study, frame)
+    if job.modes is not None:
+        problem = replace(problem, prior=with_warp(on_device, job.modes))
     table, recorder = problem.table, job.recorder(start)
     job.cancel.check()
     prepared = time.monotonic()
@@ -219,7 +235,7 @@ def _fitted(
     config = job.config
     psf = config.gauss_newton.psf if config.gauss_newton else _adam(config).psf
     figures = {"psnr_db": reconstruction_psnr_db(problem, estimate, psf, job.cancel)}
-    parameters = fitted_parameters(estimate, study, frame, table)
+    parameters = fitted_parameters(estimate, study, frame, table, job.modes)
     uncertainty = None
     if posterior is not None:
         uncertainty = fit_uncertainty(posterior, study, frame, table, prior.info.calibration)

@@ -26,9 +26,13 @@ from NISFCore.fitting.problem import (
 from NISFCore.fitting.unknowns import GAIN, GLOBAL, PER_SLICE, POSE
 from NISFCore.geometry.rigid import rotvec_from_rotation
 from NISFCore.model.motion_correction import Poses, rotation_from_rotvec
+from NISFCore.model.shape_warp import WarpedDecoder
 
 N_SMALL_STEPS = 3
 """So many small steps in a row end the fit: a single one may be chance."""
+
+MIN_STRETCH, WARP_SHRINKAGE = 0.2, 0.9
+"""A warp is made smaller until no part of the heart shrinks to less than this share."""
 
 
 def solve_gauss_newton(
@@ -71,6 +75,7 @@ class _Solver:
         self.memory, self.damping = FadingMemory(), config.first_damping
         self.information = torch.zeros_like(self.precision)
         self.n_steps = self.n_small = 0
+        self.warped = prior.decoder if isinstance(prior.decoder, WarpedDecoder) else None
 
     def begin_at(self, start: Estimate) -> None:
         self.u = torch.linalg.solve(self.A, start.latent[0] - self.mean)
@@ -108,12 +113,29 @@ class _Solver:
             )
         step = damped_step(average, theta, self.precision, self.damping)
         self.u, self.poses = apply_step(self.u, self.poses, step)
+        self._unfold()
         self.damping = max(config.last_damping, self.damping * config.damping_factor)
         self.n_steps += 1
         cost = new.cost + float(theta @ self.precision @ theta)
         self.recorder.record(cost, mse, self.estimate)
         size = float((step @ (average.H + self.precision) @ step / len(step)).sqrt())
         return size if settled else float("inf")
+
+    @property
+    def _factor(self) -> Tensor:
+        """A for this step: the heart is not warped before it stands where it should."""
+        if self.warped is None or self.n_steps >= self.config.tempered_steps:
+            return self.A
+        return self.A * (torch.arange(len(self.A), device=self.A.device) < self.warped.n_latent)
+
+    def _unfold(self) -> None:
+        """Shrink a warp that folds space, or nearly so."""
+        if self.warped is None:
+            return
+        code = self.estimate.latent[0]
+        while self.warped.least_stretch(code) < MIN_STRETCH:
+            code[self.warped.n_latent :] *= WARP_SHRINKAGE
+            self.u[self.warped.n_latent :] *= WARP_SHRINKAGE
 
     def _with_labels(self, equations: NormalEquations, theta: Tensor) -> NormalEquations:
         """The equations and what labels say: somebody's, and the slice network's."""
@@ -125,7 +147,14 @@ class _Solver:
             if labels is None or term.frame_worth == 0:
                 continue
             H, b = label_equations(
-                problem, labels, self.estimate, self.A, theta, term, config.psf, self.generator
+                problem,
+                labels,
+                self.estimate,
+                self._factor,
+                theta,
+                term,
+                config.psf,
+                self.generator,
             )
             equations = replace(equations, H=equations.H + H, b=equations.b + b)
         return equations
@@ -151,11 +180,11 @@ class _Solver:
     def _linearised(self, theta: Tensor, n_voxels: int) -> tuple[NormalEquations, float]:
         """The normal equations of fresh voxels, and their mean squared residual."""
         batch = self.problem.table.sample(n_voxels, self.generator)
-        estimate, parts = self.estimate, []
+        estimate, A, parts = self.estimate, self._factor, []
         for part in batch.split(VOXELS_PER_PART):
             self.recorder.cancel.check()
             parts.append(
-                linearise(self.problem, estimate, self.A, part, self.config.psf, self.generator)
+                linearise(self.problem, estimate, A, part, self.config.psf, self.generator)
             )
         linear = joined(parts)
         equations = normal_equations(

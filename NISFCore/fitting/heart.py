@@ -11,9 +11,9 @@ from NISFCore.geometry.field import FieldSamples, HeartBox
 from NISFCore.geometry.grids import Grid
 from NISFCore.geometry.spaces import Affine, Points, apply_affine, invert_affine
 from NISFCore.labels import N_LABELS, Label
-from NISFCore.model.decoder import Decoder
 from NISFCore.model.folded import FoldedDecoder
 from NISFCore.model.intensity_detail import IntensityDetail
+from NISFCore.model.shape_warp import AnyDecoder
 from NISFCore.model.voxels import inside_region
 
 N_TIMES_KEPT = 4
@@ -28,7 +28,7 @@ class FittedHeart:
 
     def __init__(
         self,
-        decoder: Decoder,
+        decoder: AnyDecoder,
         latent: npt.NDArray[np.float32],
         canonical_from_ras: Affine,
         tissue_offset: npt.NDArray[np.floating],

@@ -15,6 +15,7 @@ from NISFCore.errors import StudyError
 from NISFCore.fitting.crossing_images import CrossingImages
 from NISFCore.fitting.label_evidence import LabelEvidence
 from NISFCore.fitting.result import FitStep, FittedParameters, SliceMotion
+from NISFCore.fitting.subject_prior import SubjectPrior
 from NISFCore.geometry.frame import CanonicalFrame
 from NISFCore.geometry.planes import pixel_centres_ras
 from NISFCore.geometry.rigid import (
@@ -28,6 +29,7 @@ from NISFCore.geometry.rigid import (
 from NISFCore.geometry.spaces import Affine, Points, apply_affine
 from NISFCore.model.motion_correction import Poses
 from NISFCore.model.prior import Prior
+from NISFCore.model.shape_warp import ShapeWarp, WarpModes
 from NISFCore.model.voxels import VoxelTable
 from NISFCore.progress import CancelToken, ProgressEvent, ProgressReporter
 
@@ -41,7 +43,7 @@ class FitProblem:
     are compared by where they cross. Labels of the study are not used, only
     somebody's (`guidance`) and the slice network's (`evidence`)."""
 
-    prior: Prior
+    prior: Prior | SubjectPrior
     table: VoxelTable
     device: str
     crossing: CrossingImages | None = None
@@ -51,7 +53,8 @@ class FitProblem:
 
 @dataclass
 class Estimate:
-    """The current unknowns: latent `(1, n_latent)` and poses of one subject."""
+    """The current unknowns: latent `(1, n_latent)`, or the code `(1, n_code)` of a `SubjectPrior`,
+    and poses of one subject."""
 
     latent: Tensor
     poses: Poses
@@ -64,7 +67,7 @@ class Posterior:
     Attributes:
         covariance: of all unknowns (see `jacobian`), `(n_unknowns, n_unknowns)`; the latent's part
             is that of the whitened u.
-        latent_factor: `(n_latent, n_latent)` A of h = mean + A u.
+        latent_factor: `(n_latent, n_latent)` A of h = mean + A u, or that of codes.
     """
 
     covariance: Tensor
@@ -102,9 +105,16 @@ class Recorder:
 
 
 def fitted_parameters(
-    estimate: Estimate, study: CineStudy, frame: CanonicalFrame, table: VoxelTable
+    estimate: Estimate,
+    study: CineStudy,
+    frame: CanonicalFrame,
+    table: VoxelTable,
+    modes: WarpModes | None = None,
 ) -> FittedParameters:
     """Convert to RAS and fix the gauge: the mean slice motion is zero, the rest is global pose.
+
+    Args:
+        modes: of the warp, if the estimate holds one.
 
     Raises:
         StudyError: if the solver left the finite numbers.
@@ -119,8 +129,9 @@ def fitted_parameters(
     F = frame.canonical_from_ras
     # G F M_j = (G F T^-1 F^-1) F (T M_j): what the heart looks like in a slice does not change
     global_pose = global_pose @ F @ invert_rigid(common) @ invert_rigid(F)
+    latent, warp = _latent_and_warp(estimate.latent[0], modes)
     return FittedParameters(
-        latent=estimate.latent[0].detach().cpu().numpy().astype(np.float32),
+        latent=latent,
         global_pose=global_pose,
         slice_motion=tuple(
             SliceMotion(*about_centre(motion, s.centre_ras))
@@ -130,7 +141,18 @@ def fitted_parameters(
         log_gain=_float64(poses.log_gain[0]),
         tissue_offset=_float64(poses.tissue_offset[0]),
         intensity_reference=_float64(table.intensity_reference),
+        warp=warp,
     )
+
+
+def _latent_and_warp(
+    code: Tensor, modes: WarpModes | None
+) -> tuple[npt.NDArray[np.float32], ShapeWarp | None]:
+    values = code.detach().cpu().numpy().astype(np.float32)
+    if modes is None:
+        return values, None
+    latent, c = np.split(values, [len(values) - modes.n_coefficients])
+    return latent, ShapeWarp(modes, c.reshape(-1, 3))
 
 
 def _global_pose(poses: Poses) -> Affine:
@@ -174,7 +196,7 @@ def _float64(values: Tensor) -> np.ndarray:
 
 
 @contextmanager
-def frozen(prior: Prior) -> Iterator[None]:
+def frozen(prior: Prior | SubjectPrior) -> Iterator[None]:
     """The decoder's weights take no gradient: a backward pass stops at its inputs."""
     parameters = list(prior.decoder.parameters())
     before = [p.requires_grad for p in parameters]

@@ -21,6 +21,7 @@ from NISFCore.geometry.spaces import Affine, Points, apply_affine
 from NISFCore.model.intensity_detail import IntensityDetail
 from NISFCore.model.prior import Prior
 from NISFCore.model.receive_gain import gain_basis
+from NISFCore.model.shape_warp import AnyDecoder, ShapeWarp, WarpedDecoder
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class FittedParameters:
     """The unknowns of a fit. The order of slice-wise entries is that of the study's slices.
 
     Attributes:
-        latent: `(n_latent,)` float32 subject code h.
+        latent: `(n_latent,)` float32, h.
         global_pose: `(4, 4)` rigid, canonical <- canonical, applied after the frame.
         slice_motion: one per slice; as a whole the moved slices stay where they were scanned
             (the gauge: a motion common to all slices is in `global_pose`).
@@ -67,6 +68,7 @@ class FittedParameters:
         log_gain: `(N_GAIN,)` coefficients of the receive gain (see `model.receive_gain`).
         tissue_offset: `(N_LABELS,)` (see `model.tissue_offset`).
         intensity_reference: `(n_slices,)`, the image intensity that stands for 1.
+        warp: of the heart's shape; None if its shape is the latent's.
     """
 
     latent: npt.NDArray[np.float32]
@@ -76,6 +78,14 @@ class FittedParameters:
     log_gain: npt.NDArray[np.float64]
     tissue_offset: npt.NDArray[np.float64]
     intensity_reference: npt.NDArray[np.float64]
+    warp: ShapeWarp | None = None
+
+    @property
+    def code(self) -> npt.NDArray[np.float32]:
+        """What `FitResult.decoder` is asked with, `(n_code,)`: the latent, then the warp's."""
+        if self.warp is None:
+            return self.latent
+        return np.concatenate([self.latent, self.warp.coefficients.ravel()])
 
 
 @dataclass(frozen=True)
@@ -83,12 +93,12 @@ class FitUncertainty:
     """The Gaussian around a fit (Laplace approximation, see `uncertainty`), float64.
 
     Attributes:
-        latent_covariance: `(n_latent, n_latent)` of the subject code.
+        code_covariance: `(n_code, n_code)` of the subject code: latent and warp.
         motion_covariance: `(n_slices, 6, 6)` of each slice's rotation vector (rad) and translation
             (mm), in RAS.
     """
 
-    latent_covariance: npt.NDArray[np.float64]
+    code_covariance: npt.NDArray[np.float64]
     motion_covariance: npt.NDArray[np.float64]
 
     @property
@@ -143,11 +153,17 @@ class FitResult:
         return self.parameters.global_pose @ self.frame.canonical_from_ras
 
     @property
+    def decoder(self) -> AnyDecoder:
+        """The prior's decoder, asked at warped points where the heart has a warp."""
+        warp = self.parameters.warp
+        return self.prior.decoder if warp is None else WarpedDecoder(self.prior.decoder, warp.modes)
+
+    @property
     def field(self) -> FittedHeart:
         """The heart in scanner space, where the average slice was."""
         p = self.parameters
         pose, offset = self.canonical_from_ras, p.tissue_offset
-        return FittedHeart(self.prior.decoder, p.latent, pose, offset, self.detail)
+        return FittedHeart(self.decoder, p.code, pose, offset, self.detail)
 
     @property
     def slice_motions(self) -> tuple[Affine, ...]:
@@ -164,9 +180,9 @@ class FitResult:
         """
         if self.uncertainty is None:
             return None
-        decoder, latent = self.prior.decoder, self.parameters.latent
-        G = np.stack([volume_gradients_ml(decoder, latent, t) for t in cycle_fractions])
-        return np.einsum("tai,ij,ubj->taub", G, self.uncertainty.latent_covariance, G)
+        decoder, code = self.decoder, self.parameters.code
+        G = np.stack([volume_gradients_ml(decoder, code, t) for t in cycle_fractions])
+        return np.einsum("tai,ij,ubj->taub", G, self.uncertainty.code_covariance, G)
 
     def label_confidence(
         self, points_ras: Points, cycle_fraction: float
@@ -176,11 +192,11 @@ class FitResult:
         if self.uncertainty is None:
             return None
         return label_confidence(
-            self.prior.decoder,
+            self.decoder,
             apply_affine(self.canonical_from_ras, points_ras),
             cycle_fraction,
-            self.parameters.latent,
-            self.uncertainty.latent_covariance,
+            self.parameters.code,
+            self.uncertainty.code_covariance,
         )
 
     @property

@@ -2,7 +2,7 @@
 
 ```
 RESULT/result.json             schema version, software, prior, settings, summary, figures
-       parameters.safetensors  latent, poses, scales: everything the heart is made of
+       parameters.safetensors  latent, warp, poses, scales: everything the heart is made of
        prior.safetensors       the prior it was fitted with, so that the folder can be moved
        study.json, study.safetensors   the fitted slices, cropped and without identity
        evidence.safetensors    what the slice network said of them, if it was asked
@@ -37,8 +37,9 @@ from NISFCore.geometry.rigid import is_rigid
 from NISFCore.labels import N_LABELS
 from NISFCore.model.prior import load_prior
 from NISFCore.model.receive_gain import N_GAIN
+from NISFCore.model.shape_warp import ShapeWarp, WarpModes
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 RESULT_FILE = "result.json"
 PARAMETER_FILE = "parameters.safetensors"
 PRIOR_FILE = "prior.safetensors"
@@ -161,8 +162,11 @@ def _check_tensors(tensors: Tensors, n_latent: int, n_slices: int) -> None:
         "tissue_offset": (N_LABELS,),
         "intensity_reference": (n_slices,),
     }
+    n_code = n_latent
+    if "warp_coefficients" in tensors:
+        n_code += tensors["warp_coefficients"].size
     covariances = {
-        "latent_covariance": (n_latent, n_latent),
+        "code_covariance": (n_code, n_code),
         "motion_covariance": (n_slices, 6, 6),
     }
     if any(name in tensors for name in covariances):
@@ -257,13 +261,29 @@ def _tensors(result: FitResult) -> Tensors:
         "log_gain": p.log_gain,
         "tissue_offset": p.tissue_offset,
         "intensity_reference": p.intensity_reference,
+        **({} if p.warp is None else _warp_tensors(p.warp)),
     }
 
 
-def _uncertainty(tensors: Tensors) -> FitUncertainty | None:
-    if "latent_covariance" not in tensors:
+def _warp_tensors(warp: ShapeWarp) -> Tensors:
+    return {
+        "warp_coefficients": warp.coefficients,
+        "warp_half_waves": warp.modes.half_waves,
+        "warp_sd_mm": warp.modes.sd_mm,
+    }
+
+
+def _warp(tensors: Tensors) -> ShapeWarp | None:
+    if "warp_coefficients" not in tensors:
         return None
-    return FitUncertainty(tensors["latent_covariance"], tensors["motion_covariance"])
+    modes = WarpModes(tensors["warp_half_waves"], tensors["warp_sd_mm"])
+    return ShapeWarp(modes, tensors["warp_coefficients"])
+
+
+def _uncertainty(tensors: Tensors) -> FitUncertainty | None:
+    if "code_covariance" not in tensors:
+        return None
+    return FitUncertainty(tensors["code_covariance"], tensors["motion_covariance"])
 
 
 def _parameters(tensors: Tensors) -> FittedParameters:
@@ -276,4 +296,5 @@ def _parameters(tensors: Tensors) -> FittedParameters:
         log_gain=tensors["log_gain"],
         tissue_offset=tensors["tissue_offset"],
         intensity_reference=tensors["intensity_reference"],
+        warp=_warp(tensors),
     )

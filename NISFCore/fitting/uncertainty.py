@@ -36,11 +36,11 @@ def fit_uncertainty(
     table: VoxelTable,
     calibration: Calibration,
 ) -> FitUncertainty:
-    """Covariances of the latent and of every slice's motion, in RAS."""
+    """Covariances of the code (latent and warp) and of every slice's motion, in RAS."""
     covariance = posterior.covariance.cpu().numpy()
     A = posterior.latent_factor.cpu().numpy()
-    n_latent, n_slices = len(A), len(study.slices)
-    first = n_latent + GLOBAL
+    n_code, n_slices = len(A), len(study.slices)
+    first = n_code + GLOBAL
     motion = [first + PER_SLICE * j + k for j in range(n_slices) for k in range(6)]
     ras_from_canonical = invert_rigid(frame.canonical_from_ras)[:3, :3]
     turn = np.kron(np.eye(2 * n_slices), ras_from_canonical)
@@ -50,7 +50,7 @@ def fit_uncertainty(
     own = np.stack([blocks[j, :, j] for j in range(n_slices)])
     factor = np.repeat([calibration.rotation, calibration.translation], 3)
     return FitUncertainty(
-        latent_covariance=A @ covariance[:n_latent, :n_latent] @ A.T * calibration.volume**2,
+        code_covariance=A @ covariance[:n_code, :n_code] @ A.T * calibration.volume**2,
         motion_covariance=own * np.outer(factor, factor),
     )
 

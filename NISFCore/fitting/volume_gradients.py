@@ -1,4 +1,4 @@
-"""How volumes change with the latent code: what carries uncertainty from one to the other."""
+"""How volumes change with the subject's code: what carries uncertainty from one to the other."""
 
 import numpy as np
 import numpy.typing as npt
@@ -6,7 +6,7 @@ import torch
 
 from NISFCore.labels import N_LABELS
 from NISFCore.model.config import HeartRegion
-from NISFCore.model.decoder import Decoder
+from NISFCore.model.shape_warp import AnyDecoder
 from NISFCore.model.voxels import inside_region
 
 VOLUME_SPACING_MM = 4.0
@@ -17,15 +17,15 @@ Matrix = npt.NDArray[np.float64]
 
 
 def volume_gradients_ml(
-    decoder: Decoder, latent: npt.NDArray[np.float32], cycle_fraction: float
+    decoder: AnyDecoder, code: npt.NDArray[np.float32], cycle_fraction: float
 ) -> Matrix:
-    """Derivative of each label's volume with respect to the latent, `(4, n_latent)` in ml.
+    """Derivative of each label's volume with respect to the subject's code, `(4, n_code)` in ml.
 
     The volume is the sum of the label's probabilities over a grid: its derivative is that of the
     boundary's position times the boundary's area, however coarse the grid is against the heart.
     """
     device = next(decoder.parameters()).device
-    h = torch.tensor(latent, device=device)[None].requires_grad_(True)
+    h = torch.tensor(code, device=device)[None].requires_grad_(True)
     points = torch.tensor(_region_points_mm(decoder.config.region), dtype=torch.float32)
     gradients = np.zeros((N_LABELS, h.shape[1]))
     for x in points.to(device).split(POINTS_PER_PASS):

@@ -5,11 +5,14 @@ a constant: it is folded into the layer's bias. Points go through in chunks smal
 processor's cache, in buffers that are used again. Inference only: no gradients.
 """
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
 from NISFCore.labels import N_LABELS
-from NISFCore.model.decoder import Decoder
+from NISFCore.model.shape_warp import AnyDecoder, WarpedDecoder
 
 CHUNK_CPU = 2048
 """Points at once: three buffers of 192 float32 are 5 MB, about a core's second-level cache."""
@@ -21,12 +24,18 @@ class FoldedDecoder:
 
     Args:
         decoder: is not changed; later changes of its parameters are not seen.
-        latent: `(n_latent,)`.
+        latent: `(n_latent,)`, or the code `(n_code,)` of a `WarpedDecoder`.
         cycle_fraction: any number; t and t + 1 are the same time.
     """
 
     @torch.inference_mode()
-    def __init__(self, decoder: Decoder, latent: Tensor, cycle_fraction: float) -> None:
+    def __init__(self, decoder: AnyDecoder, latent: Tensor, cycle_fraction: float) -> None:
+        self._warped: Callable[[Tensor], Tensor] = _unchanged
+        if isinstance(decoder, WarpedDecoder):
+            code = latent.to(decoder.sd_mm.device)
+            amplitudes_mm = decoder.amplitudes_mm(code, cycle_fraction)
+            self._warped = partial(decoder.warped, amplitudes_mm=amplitudes_mm)
+            decoder, latent = decoder.decoder, latent[: decoder.n_latent]
         layer = decoder.point_layer
         device = layer.weight.device
         time = torch.tensor([cycle_fraction % 1.0], device=device)
@@ -52,7 +61,7 @@ class FoldedDecoder:
         size = min(n, self._chunk)
         buffers = [torch.empty(size, width, device=self.device) for _ in range(3)]
         for first in range(0, n, self._chunk):
-            points = points_mm[first : first + self._chunk]
+            points = self._warped(points_mm[first : first + self._chunk])
             part = [buffer[: len(points)] for buffer in buffers]
             self._chunk_into(points, part, output[first : first + self._chunk])
         return torch.sigmoid_(output[:, 0]), output[:, 1:]
@@ -68,3 +77,7 @@ class FoldedDecoder:
                 current = target
             current.add_(features)
         torch.addmm(self._head[0], current, self._head[1], out=output)
+
+
+def _unchanged(points_mm: Tensor) -> Tensor:
+    return points_mm

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from NISFCore.labels import N_LABELS
-from NISFCore.model.decoder import Decoder
 from NISFCore.model.motion_correction import Poses, rotation_from_rotvec
 from NISFCore.model.psf import PsfConfig, psf_offsets
 from NISFCore.model.receive_gain import gain_basis
+from NISFCore.model.shape_warp import AnyDecoder
 from NISFCore.model.tissue_offset import offset_intensity
 from NISFCore.model.voxels import SliceTable, VoxelBatch
 
@@ -78,7 +78,7 @@ def voxel_scale(batch: VoxelBatch, slices: SliceTable, poses: Poses) -> Tensor:
 
 
 def predict(
-    decoder: Decoder,
+    decoder: AnyDecoder,
     batch: VoxelBatch,
     slices: SliceTable,
     latents: Tensor,
@@ -89,7 +89,7 @@ def predict(
     """Predict the voxels of `batch`.
 
     Args:
-        latents: `(n_subjects, n_latent)`.
+        latents: `(n_subjects, n_latent)`, or codes of a `WarpedDecoder`.
 
     Returns:
         PSF-weighted mean over the samples of each voxel (paper: i_v = 1/K sum f_I(x_k)).

@@ -46,11 +46,11 @@ def volume_variance(result: FitResult) -> float:
     """Summed over all labels at ED and ES, ml^2."""
     assert result.uncertainty is not None
     rows = [
-        volume_gradients_ml(result.prior.decoder, result.parameters.latent, t)[list(FOREGROUND)]
+        volume_gradients_ml(result.decoder, result.parameters.code, t)[list(FOREGROUND)]
         for t in TIMES.values()
     ]
     G = np.concatenate(rows)
-    return float(np.einsum("vi,ij,vj->", G, result.uncertainty.latent_covariance, G))
+    return float(np.einsum("vi,ij,vj->", G, result.uncertainty.code_covariance, G))
 
 
 def refitted(result: FitResult, slice_name: str, phase: int) -> FitResult:

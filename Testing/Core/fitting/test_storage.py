@@ -22,6 +22,8 @@ from NISFCore.fitting.storage import (
     result_summary,
     save_result,
 )
+from NISFCore.geometry.spaces import apply_affine, invert_affine
+from NISFCore.model.shape_warp import ShapeWarp, WarpConfig, warp_modes
 from Testing.Core.fitting.results import made_result
 
 FILES = [PARAMETER_FILE, PRIOR_FILE, RESULT_FILE, "study.json", "study.safetensors"]
@@ -41,8 +43,9 @@ def saved(result: FitResult, tmp_path: Path) -> Path:
 
 def test_the_round_trip_is_exact(result: FitResult, saved: Path) -> None:
     loaded = load_result(saved)
+    assert loaded.parameters.warp is None
     for name, value in vars(result.parameters).items():
-        if name != "slice_motion":
+        if name not in ("slice_motion", "warp"):
             np.testing.assert_array_equal(getattr(loaded.parameters, name), value)
             assert getattr(loaded.parameters, name).dtype == value.dtype
     np.testing.assert_array_equal(loaded.slice_motions, result.slice_motions)
@@ -86,10 +89,31 @@ def test_a_folder_can_be_moved(saved: Path, tmp_path: Path, result: FitResult) -
     assert sorted(p.name for p in moved.iterdir()) == sorted(FILES)
 
 
+def test_a_warp_is_part_of_the_heart(result: FitResult, tmp_path: Path) -> None:
+    modes = warp_modes(result.prior.info.decoder.region, WarpConfig(shortest_mm=60.0))
+    draw = np.random.default_rng(3).standard_normal((len(modes.sd_mm), 3)).astype(np.float32)
+    assert result.uncertainty is not None
+    n_code = len(result.parameters.latent) + modes.n_coefficients
+    warped = replace(
+        result,
+        parameters=replace(result.parameters, warp=ShapeWarp(modes, 0.2 * draw)),
+        uncertainty=replace(result.uncertainty, code_covariance=np.eye(n_code)),
+    )
+    save_result(warped, tmp_path / "warped")
+    loaded = load_result(tmp_path / "warped")
+    np.testing.assert_array_equal(loaded.parameters.code, warped.parameters.code)
+    canonical = np.random.default_rng(4).uniform(-40, 40, (50, 3))
+    points = apply_affine(invert_affine(result.frame.canonical_from_ras), canonical)
+    found, expected = (r.field.evaluate(points, 0.3) for r in (loaded, warped))
+    np.testing.assert_array_equal(found.label_probabilities, expected.label_probabilities)
+    unwarped = result.field.evaluate(points, 0.3).label_probabilities
+    assert np.abs(found.label_probabilities - unwarped).max() > 1e-3
+
+
 def test_the_summary_is_json_for_people(result: FitResult, saved: Path) -> None:
     values = json.loads((saved / RESULT_FILE).read_text(encoding="utf-8"))
     assert values == json.loads(json.dumps(result_summary(result)))
-    assert values["schema_version"] == 3
+    assert values["schema_version"] == 4
     assert values["research_use_only"] is True
     assert values["prior"] == {"name": "random", "n_subjects": 3}
     assert [s["name"] for s in values["slices"]] == [s.name for s in result.study.slices]
@@ -183,7 +207,7 @@ def edited_json(folder: Path, edit: Callable[[dict[str, Any]], Any]) -> None:
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (lambda v: v.update(schema_version=99), "schema 99, this software reads 3"),
+        (lambda v: v.update(schema_version=99), "schema 99, this software reads 4"),
         (lambda v: v.__delitem__("schema_version"), "schema None"),
         (lambda v: v.__delitem__("history"), "'history' is missing"),
         (lambda v: v.update(history=[{"stage": "fit"}]), "FitStep"),

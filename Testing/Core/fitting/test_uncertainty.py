@@ -82,7 +82,7 @@ def test_calibration_multiplies_standard_errors(made: Made) -> None:
     )
     np.testing.assert_allclose(scaled.translation_sd_mm, 2 * plain.translation_sd_mm)
     np.testing.assert_allclose(scaled.rotation_sd_deg, 3 * plain.rotation_sd_deg)
-    np.testing.assert_allclose(scaled.latent_covariance, 2.25 * plain.latent_covariance)
+    np.testing.assert_allclose(scaled.code_covariance, 2.25 * plain.code_covariance)
 
 
 def test_the_latent_is_unwhitened(made: Made) -> None:
@@ -91,7 +91,7 @@ def test_the_latent_is_unwhitened(made: Made) -> None:
     uncertainty = fit_uncertainty(posterior, result.study, result.frame, made.table, Calibration())
     A = posterior.latent_factor.numpy()
     u = posterior.covariance.numpy()[:N_LATENT, :N_LATENT]
-    np.testing.assert_allclose(uncertainty.latent_covariance, A @ u @ A.T)
+    np.testing.assert_allclose(uncertainty.code_covariance, A @ u @ A.T)
 
 
 def test_volume_gradients_match_finite_differences() -> None:
@@ -121,5 +121,5 @@ def test_the_covariance_of_volumes_is_that_of_the_latent(made: Made) -> None:
     assert C is not None and C.shape == (2, 4, 2, 4)
     decoder, latent = result.prior.decoder, result.parameters.latent
     g = [volume_gradients_ml(decoder, latent, t)[2] for t in (0.0, 0.4)]
-    expected = g[0] @ result.uncertainty.latent_covariance @ g[1]
+    expected = g[0] @ result.uncertainty.code_covariance @ g[1]
     assert C[0, 2, 1, 2] == pytest.approx(expected)
