@@ -54,6 +54,7 @@ class Ring:
         motion: of its tissue.
         n_phases, n_pixels, pixel_mm: of its images.
         noise: standard deviation, tags have contrast 1.
+        profile: the tags' signal, cosine polynomial of their phase.
     """
 
     motion: RingMotion = RingMotion()
@@ -61,6 +62,7 @@ class Ring:
     n_pixels: int = 64
     pixel_mm: float = 1.5
     noise: float = 0.0
+    profile: tuple[float, ...] = (1.0, 1.0)
 
     @property
     def ras_from_ijk(self) -> npt.NDArray[np.float64]:
@@ -136,7 +138,8 @@ class Ring:
         """One series with lines; blood carries none."""
         k, frames = self.wave(angle_deg), []
         for t in self.times:
-            tags = 1 + np.cos(self.material(float(t)) @ k + 0.7)
+            phase = self.material(float(t)) @ k + 0.7
+            tags = sum(a * np.cos(j * phase) for j, a in enumerate(self.profile))
             labels = self.labels(float(t))
             tissue = (labels == Label.LV_MYOCARDIUM) | (labels == Label.BACKGROUND)
             frames.append(np.where(tissue, tags, 0.9))

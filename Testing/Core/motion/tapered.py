@@ -7,7 +7,7 @@ at z = 0, at ED and now, and the tissue that the plane shows lay `rise_mm` neare
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -62,5 +62,4 @@ class Tapered:
         values = np.stack([self.labels(float(t)) for t in self.ring.times])
         frames = [v.astype(float) for v in values]
         labels = SliceLabels(values, np.ones(len(values), dtype=np.bool_))
-        plain = self.ring.slice(frames, labelled=False)
-        return CineSlice(**{**plain.__dict__, "labels": labels})
+        return replace(self.ring.slice(frames, labelled=False), labels=labels)

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from NISFCore.errors import StudyError
 from NISFCore.motion.config import DescentConfig, MotionConfig, StartConfig
 from NISFCore.motion.contours import signed_distances, wall_contours
 from NISFCore.motion.descent import opened_until, rate_factor
@@ -15,6 +16,8 @@ from NISFCore.motion.refinement import (
     FrameTerm,
     TissuePoints,
     VolumeTerm,
+    between,
+    check_followed,
     huber_weight,
     noise_weight,
     tissue_points,
@@ -113,3 +116,22 @@ def test_frames_are_opened_one_after_another() -> None:
     assert opened == sorted(opened) and opened[0] < 0.2
     assert opened[25] == pytest.approx(0.6, abs=0.11) and opened[50] == pytest.approx(0.9)
     assert rate_factor(0, config) == 1.0 and rate_factor(100, config) == pytest.approx(0.1)
+
+
+def test_between_two_frames_on_either_side_a_cubic_is_exact() -> None:
+    times = torch.tensor([0.0, 0.07, 0.15, 0.2, 0.31, 0.4])
+    weights = between(times, 3)
+    assert float(weights[3]) == 0 and float(weights.sum()) == pytest.approx(1)
+    cubic = 2 - 3 * times + 5 * times**2 - 20 * times**3
+    assert float(weights @ cubic) == pytest.approx(float(cubic[3]), abs=1e-4)
+    # fewer on one side: a parabola
+    parabola = 1 + times - 4 * times**2
+    assert float(between(times, 1) @ parabola) == pytest.approx(float(parabola[1]), abs=1e-4)
+
+
+def test_displacements_that_no_heart_makes_are_an_error() -> None:
+    possible = torch.tensor([[3.0, 4.0], [0.0, -40.0]])
+    check_followed(possible, 25.0, 0.4)
+    for impossible in (60.0, torch.inf, torch.nan):
+        with pytest.raises(StudyError, match="40%"):
+            check_followed(torch.tensor([[0.0, impossible]]), 25.0, 0.4)
