@@ -146,9 +146,11 @@ def test_progress_styles(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.fixture
 def handlers() -> Iterator[dict[int, Any]]:
-    """The signal handlers before a test; put back after it."""
+    """Python's own signal handlers, wherever the tests were started (a shell lets what it runs in
+    the background ignore interrupts); those of before are put back after it."""
     before = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
-    yield {int(number): handler for number, handler in before.items()}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield {int(n): signal.getsignal(n) for n in before}
     for number, handler in before.items():
         signal.signal(number, handler)
 
