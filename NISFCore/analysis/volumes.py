@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import numpy.typing as npt
 
-from NISFCore.analysis.lattice import SampledCycle
-from NISFCore.analysis.rendering import jittered_labels, sample_labels
+from NISFCore.analysis.lattice import LABELS_ONLY, SampledCycle, sample_cycle
+from NISFCore.analysis.rendering import jittered_labels
 from NISFCore.analysis.steps import Steps
 from NISFCore.geometry.field import HeartField
 from NISFCore.geometry.grids import Grid
@@ -107,14 +107,14 @@ def volume_curve(
     progress: ProgressReporter | None = None,
     cancel: CancelToken | None = None,
 ) -> VolumeCurve:
-    """Volume-time curves of a heart on a grid.
+    """Volume-time curves of a heart on a grid, at ascending times in [0, 1).
 
     Raises:
         Cancelled: if the job was asked to stop.
     """
-    phases = sample_labels(field, grid, cycle_fractions, progress, cancel, "volume curve")
-    volumes = [label_volumes_ml(labels, grid) for labels in phases]
-    return VolumeCurve(np.asarray(cycle_fractions, dtype=np.float64), np.stack(volumes))
+    t = np.asarray(cycle_fractions, dtype=np.float64)
+    steps = Steps("volume curve", 2 * len(t), progress, cancel)
+    return volume_curve_of(sample_cycle(field, grid, t, LABELS_ONLY, steps), grid, steps)
 
 
 def volume_curve_of(cycle: SampledCycle, grid: Grid, steps: Steps) -> VolumeCurve:

@@ -330,22 +330,22 @@ def write_annotations(nodes: Nodes, folder: Path) -> list[WrittenAnnotation]:
         if item.is_used:
             node = annotation_node(nodes, item.node_id)
             _note_change(node)
-            is_valve = valves.is_valve(node)
-            ending = SUFFIX if is_valve else ".seg.nrrd"
-            writer = valves.Writer(node) if is_valve else _Writer(node)
-            path = write_whole(folder / f"annotation_{number:03d}{ending}", writer)
+            ending = SUFFIX if valves.is_valve(node) else ".seg.nrrd"
+            path = write_whole(folder / f"annotation_{number:03d}{ending}", _Writer(node))
             written.append(WrittenAnnotation(path, item.slice_name, item.frame, item.complete))
     return written
 
 
 class _Writer:
-    """Stores a segmentation as it stands in its slice, without the slice's transform."""
+    """Stores what was drawn as it stands in its slice, without the slice's transform."""
 
     def __init__(self, node: Any) -> None:
         self._node = node
 
     def __call__(self, path: Path) -> bool:
-        with storage(slicer.vtkMRMLSegmentationStorageNode(), path) as store:
+        is_valve = valves.is_valve(self._node)
+        kind = "vtkMRMLMarkupsJsonStorageNode" if is_valve else "vtkMRMLSegmentationStorageNode"
+        with storage(getattr(slicer, kind)(), path) as store:
             return bool(store.WriteData(self._node))
 
 

@@ -1,13 +1,10 @@
 """The line between a valve's hinges, as a node of the Markups module."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import slicer
-
-from NISFLib.scene.storage import storage
 
 KIND = "vtkMRMLMarkupsLineNode"
 ORIGIN = "valve"
@@ -52,14 +49,3 @@ def points_of(node: Any) -> Points:
 def problem(node: Any) -> str:
     """Why it cannot guide a refit; empty if it can."""
     return "" if len(points_of(node)) == 2 else "a valve's line has two points"
-
-
-class Writer:
-    """Stores a line as it stands in its slice, without the slice's transform."""
-
-    def __init__(self, node: Any) -> None:
-        self._node = node
-
-    def __call__(self, path: Path) -> bool:
-        with storage(slicer.vtkMRMLMarkupsJsonStorageNode(), path) as store:
-            return bool(store.WriteData(self._node))
