@@ -27,7 +27,11 @@ class BorderDistance:
         moved = contour.points + field.displacement(contour.points, contour.times[:n_open])
         # the first channel; the others are its derivatives
         values = contour.distances.values[:n_open, :1]
-        distance = ImageStack(values, contour.distances.pixel_from_local).sample(moved)
+        distance = ImageStack(values, contour.distances.pixel_from_local).sample(moved)[:, 0]
+        shown = contour.shown.at_first(moved.detach())
         zero = torch.zeros_like(distance)
         # Huber's function is half the square
-        return 2 * torch.nn.functional.huber_loss(distance, zero, delta=self._huber_mm)
+        loss = torch.nn.functional.huber_loss(
+            distance, zero, delta=self._huber_mm, reduction="none"
+        )
+        return 2 * (shown * loss).sum() / shown.sum().clamp_min(1.0)

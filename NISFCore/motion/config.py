@@ -149,6 +149,8 @@ class RefinementConfig:
         volume_weight: of a point's squared deviation of log det F.
         smoothing: of a point's squared distance in mm^2 from where the frames on both sides lead
             to, in a second pass; 0 leaves that out.
+        has_second_try: whether a tagged plane whose tissue moves far between two frames is tracked
+            again, led by a learned prior (`second_try`).
     """
 
     n_iterations: int = 2
@@ -165,6 +167,7 @@ class RefinementConfig:
     contour_huber_mm: float = 2.0
     volume_weight: float = 3.0
     smoothing: float = 0.1
+    has_second_try: bool = True
 
     def __post_init__(self) -> None:
         if self.n_iterations < 0 or not self.ridge > 0 or not self.window_mm > 0:

@@ -1,5 +1,6 @@
 """Borders of labels as signed distances per frame: what labels say of a plane, tagged or not."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,7 @@ from NISFCore.geometry.spaces import apply_affine
 from NISFCore.labels import Label
 from NISFCore.motion.field import Placement
 from NISFCore.motion.images import ImageStack, around, image_stack
+from NISFCore.motion.shown_wall import ShownBorder, shown_borders
 from NISFCore.motion.tagged import with_derivatives
 
 SMOOTHING_PIXELS = 1.0
@@ -32,22 +34,35 @@ class Contour:
         distances: channels as `tagged.with_derivatives`: mm, negative inside.
         times: `(n_frames,)` cycle fractions.
         is_inner: the endocardium, with the wall outside of it; else the epicardium.
+        shown: where around the LV the labels still have it.
     """
 
     points: Tensor
     distances: ImageStack
     times: Tensor
     is_inner: bool
+    shown: ShownBorder
 
-    def shrinking(self) -> Tensor:
-        """`(n_frames,)`: part of its radius that the border has lost since ED, or gained."""
-        area = (self.distances.values[:, 0] < 0).flatten(1).sum(dim=1)
-        return (1 - (area / area[0].clamp_min(1)).sqrt()).abs()
+    def frame_at(self, moment: float) -> int:
+        """Index of the frame nearest to a cycle fraction."""
+        return int((self.times - moment).abs().argmin())
+
+
+def wall_shown(contours: Sequence[Contour], times: Tensor, moved: Tensor) -> Tensor:
+    """How much images say of tissue `(n_times, n)` in [0, 1] that has come to `moved`
+    `(n_times, n, 2)`: 0 where labels show that the wall has left the plane, 1 without labels."""
+    shown = moved.new_ones(moved.shape[:2])
+    for contour in contours:
+        if not contour.is_inner:
+            frames = [contour.frame_at(float(t)) for t in times]
+            weights = [contour.shown.at(j, x) for j, x in zip(frames, moved, strict=True)]
+            shown = shown * torch.stack(weights)
+    return shown
 
 
 def wall_contours(cine: CineSlice, placement: Placement, n_points: int = 64) -> list[Contour]:
     """Endocardium and epicardium of a slice that is labelled in every frame; where the blood pool
-    is absent there is only the outer one, without labels none."""
+    is absent at ED there is only the outer one, without labels none."""
     if cine.labels is None or not cine.labels.annotated.all():
         return []
     wall = cine.labels.values[0] == Label.LV_MYOCARDIUM
@@ -55,10 +70,11 @@ def wall_contours(cine: CineSlice, placement: Placement, n_points: int = 64) -> 
     assert near.labels is not None  # cropped with the slice
     blood = near.labels.values == Label.LV_BLOOD_POOL
     both = blood | (near.labels.values == Label.LV_MYOCARDIUM)
+    inner, outer = shown_borders(near, placement)
     found = [
-        _contour(near, region, placement, n_points, is_inner)
-        for region, is_inner in ((blood, True), (both, False))
-        if region.any(axis=(1, 2)).all()
+        _contour(near, region, placement, n_points, is_inner, shown)
+        for region, is_inner, shown in ((blood, True, inner), (both, False, outer))
+        if region[0].any()
     ]
     return [c for c in found if c is not None]
 
@@ -69,6 +85,7 @@ def _contour(
     placement: Placement,
     n_points: int,
     is_inner: bool,
+    shown: ShownBorder,
 ) -> Contour | None:
     distances = signed_distances(region, cine.spacing_mm)
     points = _border_points(distances[0], cine, n_points)
@@ -77,7 +94,7 @@ def _contour(
     stack = image_stack(distances[:, None], cine.ras_from_ijk, placement)
     local = torch.tensor(placement.local_from_ras(points), dtype=torch.float32)
     times = torch.tensor(cine.cycle_fractions, dtype=torch.float32)
-    return Contour(local, with_derivatives(stack), times, is_inner)
+    return Contour(local, with_derivatives(stack), times, is_inner, shown)
 
 
 def signed_distances(

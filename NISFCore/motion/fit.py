@@ -39,6 +39,7 @@ from NISFCore.motion.refinement import (
     track,
 )
 from NISFCore.motion.result import MotionFlag, MotionResult
+from NISFCore.motion.second_try import PlaneTracker
 from NISFCore.motion.tagged_plane import TaggedPlane, tagged_plane
 from NISFCore.motion.through_plane import follow_expected_tissue, follow_tissue
 from NISFCore.progress import CancelToken, ProgressReporter, SilentProgress
@@ -85,20 +86,23 @@ def fit_tagged_plane(
     field, points, times = seen.field(config), seen.points, seen.times
     prepared = time.monotonic()
     descent = config.descent
+    led: tuple[MotionFlag, ...] = ()
     if initialisation is not None:
         field.load_flat_state(initialisation.state(field, seen))
         descent = descent or DescentConfig()
     else:
-        stages, tissue = seen.stages(field, config.refinement), tissue_points(field, points)
-        found = track(field, tissue, times, stages, config.refinement, progress, cancel)
-        follow_tissue(field, tissue, found, seen.contours)
+        tissue = tissue_points(field, points)
+        solution = PlaneTracker(seen, field, tissue, config, cancel).tracked(progress)
+        led = solution.flags
+        follow_tissue(field, tissue, solution.found, seen.contours)
     tracked = time.monotonic()
     if descent is not None:
         descend(field, seen.data_terms(descent), points, times, descent, progress, cancel)
     flags = [
         *coverage_flags(seen.observations),
         *wrapping_flags(field, seen.observations, points),
-        *leaving_flags(seen.plane.cine),
+        *led,
+        *leaving_flags(seen.plane.cine, seen.contours),
         *plausibility_flags(field, points, times),
     ]
     seconds = {
@@ -141,7 +145,7 @@ def fit_cine_plane(
     follow_expected_tissue(field, tissue, found, contours, config.cine.taper_mm)
     flags = [
         no_long_axis_flag(),
-        *leaving_flags(cine),
+        *leaving_flags(cine, contours),
         *plausibility_flags(field, tissue.points, times),
     ]
     seconds = {"prepare": prepared - began, "start": time.monotonic() - prepared}

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from NISFCore.data.study import CineSlice
 from NISFCore.labels import Label
+from NISFCore.motion.contours import Contour
 from NISFCore.motion.field import DisplacementField
 from NISFCore.motion.regularisers import determinant
 from NISFCore.motion.result import MotionFlag
@@ -25,22 +26,26 @@ MAX_TIME_DIFFERENCE = 0.25
 
 MIN_WALL_SHARE = 0.5
 """Of a plane's wall at ED: with less of it in a later frame, the tissue has left the plane."""
+MAX_LOST_SHARE = 0.05
+"""Of the wall's circumference."""
 
 
-def leaving_flags(cine: CineSlice) -> list[MotionFlag]:
-    """Whether a plane's wall leaves the plane in some labelled frame."""
+def leaving_flags(cine: CineSlice, contours: Sequence[Contour] = ()) -> list[MotionFlag]:
+    """Whether a plane's wall leaves the plane in some labelled frame: how much of it is left, and
+    along how much of its circumference (`contours`: of the plane)."""
     if cine.labels is None:
         return []
     walls = (cine.labels.values == Label.LV_MYOCARDIUM).sum(axis=(1, 2))[cine.labels.annotated]
     least = float(walls.min() / max(walls[0], 1))
-    if least >= MIN_WALL_SHARE:
+    lost = max((c.shown.lost_share() for c in contours if not c.is_inner), default=0.0)
+    if least >= MIN_WALL_SHARE and lost <= MAX_LOST_SHARE:
         return []
     return [
         MotionFlag(
             "wall_leaves_plane",
-            f"in some frame the labels show only {least:.0%} as much wall as at ED: the tissue has "
-            "moved through the plane, and what is said of it then is a guess; planes nearer the "
-            "middle of the LV are safer",
+            f"in some frame the labels show only {least:.0%} as much wall as at ED, along "
+            f"{1 - lost:.0%} of its circumference: the tissue has moved through the plane, and "
+            "what is said of it then is a guess; planes nearer the middle of the LV are safer",
         )
     ]
 

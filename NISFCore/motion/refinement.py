@@ -22,7 +22,7 @@ from torch import Tensor
 
 from NISFCore.errors import StudyError
 from NISFCore.motion.config import RefinementConfig
-from NISFCore.motion.contours import Contour
+from NISFCore.motion.contours import Contour, wall_shown
 from NISFCore.motion.field import DisplacementField
 from NISFCore.motion.gauss_newton import (
     FrameCoefficients,
@@ -86,22 +86,31 @@ def tissue_points(field: DisplacementField, points: Tensor) -> TissuePoints:
 class PhaseTerm:
     """Wrapped phase of the tags (`gauss_newton`), weighted by the band-passed image's modulus."""
 
-    def __init__(self, tissue: TissuePoints, observation: TagObservation, weight: float) -> None:
+    def __init__(
+        self,
+        tissue: TissuePoints,
+        observation: TagObservation,
+        weight: float,
+        borders: Sequence[Contour] = (),
+    ) -> None:
         self._tissue, self._seen, self._weight = tissue, observation, weight
+        self._borders = borders
 
     def rows(self, moment: float, C: Tensor) -> Rows:
         u = self._tissue.features @ C
-        parts = [self._wave_rows(k, moment, u) for k in range(len(self._seen.phases))]
+        moved = self._tissue.points + u
+        shown = wall_shown(self._borders, torch.tensor([moment]), moved[None])[0]
+        parts = [self._wave_rows(k, moment, u, shown) for k in range(len(self._seen.phases))]
         return torch.cat([r for r, _ in parts]), torch.cat([J for _, J in parts])
 
-    def _wave_rows(self, k: int, moment: float, u: Tensor) -> Rows:
+    def _wave_rows(self, k: int, moment: float, u: Tensor, shown: Tensor) -> Rows:
         stack, vector = self._seen.phases[k], self._seen.vectors[k]
         frame = self._seen.frame_at(moment)
         one = ImageStack(stack.values[frame : frame + 1], stack.pixel_from_local)
         real, imaginary = one.sample((self._tissue.points + u)[None])[0]
         r = wrapped_sum(real, imaginary, u @ vector)
         modulus = torch.hypot(real, imaginary)
-        w = self._weight**0.5 * (modulus / modulus.median().clamp_min(1e-9)).clamp_max(1.0)
+        w = self._weight**0.5 * (modulus / modulus.median().clamp_min(1e-9)).clamp_max(1.0) * shown
         return w * r, self._tissue.jacobian(w[:, None] * vector)
 
 
@@ -149,13 +158,15 @@ class TagTerm:
     def _clearness(self, moment: float, C: Tensor) -> Tensor:
         """0 on a border of the wall, 1 farther than a pixel from it: a pixel that is half blood is
         darker or brighter than the tags, and would push the tissue into the wall."""
-        clear = torch.ones(len(self._tissue.points))
+        moved = self._tissue.points + self._tissue.features @ C
+        clear = torch.ones(len(moved))
         for border in self._borders:
-            frame = int((border.times - moment).abs().argmin())
+            frame = border.frame_at(moment)
             distance, _ = sampled(border.distances, frame, self._tissue, C)
             inside = distance if border.is_inner else -distance
-            clear = torch.minimum(clear, (inside / CLEAR_MM).clamp(MIN_CLEARNESS, 1.0))
-        return clear
+            depth = (inside / CLEAR_MM).clamp(MIN_CLEARNESS, 1.0)
+            clear = torch.minimum(clear, 1 - border.shown.at(frame, moved) * (1 - depth))
+        return clear * wall_shown(self._borders, torch.tensor([moment]), moved[None])[0]
 
 
 class ContourTerm:
@@ -168,9 +179,10 @@ class ContourTerm:
         self._weight, self._huber_mm = weight, huber_mm
 
     def rows(self, moment: float, C: Tensor) -> Rows:
-        frame = int((self._contour.times - moment).abs().argmin())
+        frame = self._contour.frame_at(moment)
         r, gradient = sampled(self._contour.distances, frame, self._border, C)
-        w = self._weight**0.5 * huber_weight(r, self._huber_mm)
+        shown = self._contour.shown.at(frame, self._border.points + self._border.features @ C)
+        w = self._weight**0.5 * huber_weight(r, self._huber_mm) * shown
         return w * r, self._border.jacobian(w[:, None] * gradient)
 
 
@@ -227,6 +239,7 @@ def track(
     progress: ProgressReporter,
     cancel: CancelToken,
     stiffness: Tensor | None = None,
+    led_by: FrameCoefficients | None = None,
 ) -> FrameCoefficients:
     """Follow the tissue from frame to frame; sets the field's coefficients.
 
@@ -235,6 +248,8 @@ def track(
             component's coefficients to what is expected.
         times: `(n_times,)` of the frames, from ED.
         stages: the terms of each stage, coarse to fine.
+        led_by: where the tissue may be in each of these frames: what is expected of a frame is then
+            half-way between this and where the frames before lead to.
 
     Raises:
         StudyError: if the solver diverged.
@@ -250,6 +265,8 @@ def track(
         # nothing has moved at ED
         if moment > 0:
             expected = extrapolated(C, j, config.extrapolation)
+            if led_by is not None:
+                expected = (expected + led_by.values[j]) / 2
             C[j] = expected
             for terms in stages:
                 for _ in range(config.n_iterations):

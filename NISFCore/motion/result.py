@@ -23,7 +23,7 @@ class MotionFlag:
 
     Attributes:
         code: "tag_wrapping", "sparse_coverage", "no_long_axis", "implausible_field",
-            "one_tag_direction", "times_differ", "wall_leaves_plane".
+            "one_tag_direction", "times_differ", "wall_leaves_plane", "led_by_prior".
         text: for the user.
     """
 

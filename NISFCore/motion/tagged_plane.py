@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from NISFCore.data.study import CineSlice
@@ -55,7 +56,7 @@ class TaggedPlane:
         tissue = tissue_points(field, self.points)
         volume = VolumeTerm(field, self.points, config.volume_weight)
         coarse: list[FrameTerm] = [
-            PhaseTerm(tissue, o, config.phase_weight) for o in self.observations
+            PhaseTerm(tissue, o, config.phase_weight, self.contours) for o in self.observations
         ]
         fine: list[FrameTerm] = [
             TagTerm(tissue, o, self.windows, config.tag_huber, self.contours)
@@ -75,10 +76,16 @@ class TaggedPlane:
         weight, huber_mm = config.wall_weight, config.contour_huber_mm
         return WallTerm(field, self.contours, weight, doubt, huber_mm)
 
+    @torch.no_grad()
+    def misfit(self, field: DisplacementField) -> float:
+        """1 - local NCC of the images with the tags at ED, mean over the wall that is shown."""
+        term = TagCorrelation(self.observations, self.points, self.windows, self.contours)
+        return float(term.cost(field, 1.0))
+
     def data_terms(self, config: DescentConfig) -> list[tuple[float, DataTerm]]:
         """Of `descent.descend`: local NCC, and borders where labels tell."""
         terms: list[tuple[float, DataTerm]] = [
-            (1.0, TagCorrelation(self.observations, self.points, self.windows))
+            (1.0, TagCorrelation(self.observations, self.points, self.windows, self.contours))
         ]
         if self.contours and config.contour_weight > 0:
             borders = BorderDistance(self.contours, config.contour_huber_mm)

@@ -32,6 +32,8 @@ from NISFCore.motion.wall_labels import angular_basis
 HUBER_MM = 1.5
 RIDGE = 3e-5
 """Of the change's coefficients, per point."""
+ANGULAR_RIDGE = 1e-2
+"""Of m's coefficients, per point: of a side where the wall is not shown nothing is made up."""
 
 
 @torch.no_grad()
@@ -93,7 +95,7 @@ def follow_expected_tissue(
     """
     if not contours or taper_mm == 0:
         return found
-    inwards_mm = taper_mm * contours[0].shrinking()
+    inwards_mm = taper_mm * contours[0].shown.shrinking
     return narrowed(field, tissue, found, inwards_mm[:, None].expand(-1, len(tissue.points)))
 
 
@@ -114,13 +116,17 @@ def share_of_labels(points: Tensor, F: Tensor) -> Tensor:
 def beside(field: DisplacementField, contours: Sequence[Contour], frame: int) -> Tensor:
     """m in mm: how far tissue of the borders at ED is from the borders of a frame's labels, a slow
     function of the angle: its coefficients."""
-    bases, distances = [], []
+    bases, distances, weights = [], [], []
     for contour in contours:
         moved = contour.points + field.displacement(contour.points, contour.times[[frame]])
         values = contour.distances.values[[frame], :1]
         seen = ImageStack(values, contour.distances.pixel_from_local).sample(moved)
         bases.append(angular_basis(contour.points))
         distances.append(seen[0, 0])
+        weights.append(contour.shown.at(frame, moved[0]))
     basis, m = torch.cat(bases), torch.cat(distances)
-    w = huber_weight(m, HUBER_MM)
-    return torch.linalg.lstsq(basis * w[:, None], (m * w)[:, None]).solution[:, 0]
+    w = torch.cat(weights) * huber_weight(m, HUBER_MM)
+    A = w[:, None] * basis
+    normal = A.T @ A
+    normal.diagonal().add_(ANGULAR_RIDGE * len(m))
+    return torch.linalg.solve(normal, A.T @ (w * m))

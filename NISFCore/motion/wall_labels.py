@@ -65,40 +65,46 @@ class WallTerm:
         nearest = [torch.cdist(first, c.points).argmin(dim=1) for c in contours]
         pairs = zip(contours, nearest, strict=True)
         self._borders = [tissue_points(field, c.points[at]) for c, at in pairs]
-        self._slow = torch.linalg.qr(angular_basis(first)).Q
-        self._doubt = (1 + (growth * contours[0].shrinking()).square()).rsqrt()
+        self._basis = angular_basis(first)
+        self._doubt = (1 + (growth * contours[0].shown.shrinking).square()).rsqrt()
 
     def rows(self, moment: float, C: Tensor) -> Rows:
-        frame = int((self._contours[0].times - moment).abs().argmin())
+        frame = self._contours[0].frame_at(moment)
         found = [
             _border_rows(contour, border, frame, C)
             for contour, border in zip(self._contours, self._borders, strict=True)
         ]
+        doubt = float(self._doubt[frame])
         if len(found) == 1:
-            parts = self._position(*found[0], float(self._doubt[frame]))
+            r, J, shown = found[0]
+            parts = self._position(r, J, shown, doubt)
         else:
-            (r, J), (other_r, other_J) = found
-            half = 2**-0.5
+            (r, J, shown), (other_r, other_J, other_shown) = found
+            half, both = 2**-0.5, shown * other_shown
             parts = [
-                self._weighted(half * (r - other_r), half * (J - other_J)),
-                *self._position(
-                    half * (r + other_r), half * (J + other_J), float(self._doubt[frame])
-                ),
+                self._weighted(half * (r - other_r), half * (J - other_J), both),
+                *self._position(half * (r + other_r), half * (J + other_J), both, doubt),
             ]
         return torch.cat([r for r, _ in parts]), torch.cat([J for _, J in parts])
 
-    def _position(self, r: Tensor, J: Tensor, doubt: float) -> list[Rows]:
+    def _position(self, r: Tensor, J: Tensor, shown: Tensor, doubt: float) -> list[Rows]:
         """The slow part and the rest."""
-        slow_r, slow_J = self._slow.T @ r, self._slow.T @ J
+        slow = torch.linalg.qr(shown[:, None] * self._basis).Q
+        r, J = shown * r, shown[:, None] * J
+        slow_r, slow_J = slow.T @ r, slow.T @ J
         w = self._root_weight * doubt
-        rest = self._weighted(r - self._slow @ slow_r, J - self._slow @ slow_J)
+        rest = self._weighted(r - slow @ slow_r, J - slow @ slow_J, shown)
         return [(w * slow_r, w * slow_J), rest]
 
-    def _weighted(self, r: Tensor, J: Tensor) -> Rows:
-        w = self._root_weight * huber_weight(r, self._huber_mm)
+    def _weighted(self, r: Tensor, J: Tensor, shown: Tensor) -> Rows:
+        w = self._root_weight * shown * huber_weight(r, self._huber_mm)
         return w * r, w[:, None] * J
 
 
-def _border_rows(contour: Contour, border: TissuePoints, frame: int, C: Tensor) -> Rows:
+def _border_rows(
+    contour: Contour, border: TissuePoints, frame: int, C: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Residuals, their Jacobian, and how much each counts."""
     r, gradient = sampled(contour.distances, frame, border, C)
-    return r, border.jacobian(gradient)
+    shown = contour.shown.at(frame, border.points + border.features @ C)
+    return r, border.jacobian(gradient), shown

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from NISFCore.motion.contours import Contour
+from NISFCore.motion.contours import Contour, wall_shown
 from NISFCore.motion.field import DisplacementField
 from NISFCore.motion.images import ImageStack
 from NISFCore.motion.network import Jet, gelu, sine
@@ -167,7 +167,8 @@ def _residuals(
         n_open = int((o.times <= last + 1e-6).sum())
         moved = tissue_motion.at(field.basis(o.times[:n_open]))
         waves = range(len(o.phases))
-        found += [_phase(o, k, tissue, moved, config) for k in waves]
+        shown = wall_shown(seen.contours, o.times[:n_open], tissue + moved.steps)
+        found += [_phase(o, k, tissue, moved, shown, config) for k in waves]
     for contour, part in zip(seen.contours, parts[1:], strict=True):
         n_open = int((contour.times <= last + 1e-6).sum())
         moved = motion.of(part).at(field.basis(contour.times[:n_open]))
@@ -176,14 +177,19 @@ def _residuals(
 
 
 def _phase(
-    o: TagObservation, wave: int, points: Tensor, moved: Motion, config: LatentConfig
+    o: TagObservation,
+    wave: int,
+    points: Tensor,
+    moved: Motion,
+    shown: Tensor,
+    config: LatentConfig,
 ) -> Residuals:
     sampled = _sampled(o.phases[wave], points, moved)
     real, imaginary = sampled[:, 0], sampled[:, 1]
     r = wrapped_sum(real, imaginary, moved.steps @ o.vectors[wave])
     modulus = torch.hypot(real, imaginary)
     # faded tags have little to say
-    trust = (modulus / modulus[0].median().clamp_min(1e-9)).clamp_max(1.0)
+    trust = shown * (modulus / modulus[0].median().clamp_min(1e-9)).clamp_max(1.0)
     by_code = torch.einsum("tndk,d->tnk", moved.by_code, o.vectors[wave])
     return _weighted(r, by_code, trust * huber_weight(r, config.huber_rad) / config.phase_sd_rad)
 
@@ -194,7 +200,8 @@ def _border(contour: Contour, moved: Motion, config: LatentConfig) -> Residuals:
     by_pixel = contour.distances.pixel_from_local[:, :-1]
     gradient = torch.einsum("tpn,pd->tnd", sampled[:, 1:], by_pixel)
     by_code = torch.einsum("tndk,tnd->tnk", moved.by_code, gradient)
-    return _weighted(r, by_code, huber_weight(r, BORDER_HUBER_MM) / config.border_sd_mm)
+    shown = contour.shown.at_first(contour.points + moved.steps)
+    return _weighted(r, by_code, shown * huber_weight(r, BORDER_HUBER_MM) / config.border_sd_mm)
 
 
 def _weighted(r: Tensor, by_code: Tensor, weight: Tensor) -> Residuals:

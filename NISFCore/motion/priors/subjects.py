@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from NISFCore.data.study import CineSlice
+from NISFCore.motion.config import DEFAULT
 from NISFCore.motion.fit import fit_tagged_plane
 from NISFCore.motion.plane import Plane, plane_of
 from NISFCore.motion.priors.config import MIXTURE, Targets
@@ -136,7 +137,9 @@ def true_motion(truth: DisplacementTruth, cine: CineSlice, knots: Sequence[float
 
 def fitted_motion(slices: Sequence[CineSlice], knots: Sequence[float]) -> MotionSubject:
     """What a Gauss-Newton fit finds from images and labels; between frames, along a line."""
-    result = fit_tagged_plane(slices)
+    # no prior is learned from what another one said
+    alone = replace(DEFAULT, refinement=replace(DEFAULT.refinement, has_second_try=False))
+    result = fit_tagged_plane(slices, alone)
     plane = plane_of(slices[0], None)
     u = displacement_ras(result.displacement_field, plane.points_ras, list(knots[1:]))
     return _in_radii(plane, u)

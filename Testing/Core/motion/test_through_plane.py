@@ -168,7 +168,7 @@ def test_borders_tell_how_much_they_have_shrunk(scene: Scene) -> None:
         1 - (1 + scene.wall.share(t) * 0.06) * (1 - scene.wall.share(t) * 0.3)
         for t in scene.times.tolist()
     ]
-    np.testing.assert_allclose(inner.shrinking().numpy(), wanted, atol=0.02)
+    np.testing.assert_allclose(inner.shown.shrinking.numpy(), wanted, atol=0.02)
 
 
 def test_a_wall_that_leaves_its_plane_is_said(scene: Scene) -> None:
