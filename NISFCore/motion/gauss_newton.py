@@ -25,6 +25,9 @@ from NISFCore.motion.network import input_jet
 from NISFCore.motion.tagged import TagObservation, wrapped_sum
 from NISFCore.progress import CancelToken
 
+GIVEN_RIDGE = 1e-5
+"""Of coefficients that stand for given displacements, per point."""
+
 
 @dataclass(frozen=True)
 class FrameCoefficients:
@@ -95,6 +98,22 @@ def set_coefficients(field: DisplacementField, found: FrameCoefficients) -> None
     n_features, n_dims = C.shape[1:]
     by_step = steps.reshape(-1, n_features, n_dims).transpose(0, 1)
     field.coefficients.copy_(by_step.reshape(n_features, -1))
+
+
+@torch.no_grad()
+def coefficients_of(h: Tensor, times: Tensor, u: Tensor) -> FrameCoefficients:
+    """Of given displacements, by least squares.
+
+    Args:
+        h: `(n, n_features + 1)` features of the tissue.
+        u: `(n_times, n, n_dims)` mm.
+    """
+    features, target = h.double(), u.double()
+    A = features.T @ features
+    A.diagonal().add_(GIVEN_RIDGE * len(h))
+    C = torch.linalg.solve(A, torch.einsum("nf,tnd->ftd", features, target).flatten(1))
+    values = C.unflatten(1, (len(u), -1)).transpose(0, 1)
+    return FrameCoefficients(times, values.to(h.dtype))
 
 
 def phase_residuals(

@@ -16,7 +16,7 @@ import torch
 from NISFCore.errors import StudyError
 from NISFCore.motion.config import FieldConfig, MotionConfig, StartConfig
 from NISFCore.motion.field import DisplacementField
-from NISFCore.motion.gauss_newton import FrameCoefficients, set_coefficients
+from NISFCore.motion.gauss_newton import FrameCoefficients, coefficients_of, set_coefficients
 from NISFCore.motion.priors.file import MotionPrior, load_motion_prior
 from NISFCore.motion.quality import wrapping_flags
 from NISFCore.motion.refinement import TissuePoints, track
@@ -26,8 +26,6 @@ from NISFCore.progress import CancelToken, ProgressReporter, SilentProgress
 
 N_LED_STAGES = 2
 """Phase and intensity."""
-RIDGE = 1e-5
-"""Of coefficients that stand for a prior's motion, per point."""
 
 
 @dataclass(frozen=True)
@@ -113,13 +111,7 @@ def prior_motion(prior: MotionPrior, seen: TaggedPlane, tissue: TissuePoints) ->
     """
     own = seen.field(config_of(prior.info.field_config))
     own.load_flat_state(prior.state(own, seen))
-    u = own.displacement(seen.points, seen.times).double()
-    h = tissue.features.double()
-    A = h.T @ h
-    A.diagonal().add_(RIDGE * len(h))
-    C = torch.linalg.solve(A, torch.einsum("nf,tnd->ftd", h, u).flatten(1))
-    values = C.unflatten(1, (len(u), -1)).transpose(0, 1)
-    return FrameCoefficients(seen.times, values.to(tissue.features.dtype))
+    return coefficients_of(tissue.features, seen.times, own.displacement(seen.points, seen.times))
 
 
 def config_of(field: FieldConfig) -> MotionConfig:

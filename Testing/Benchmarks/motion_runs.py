@@ -58,13 +58,14 @@ def means(rows: list[Row]) -> dict[str, dict[str, float]]:
     return found
 
 
-def run(rows: Iterable[Row], out: Path) -> None:
-    """Compute rows on one thread; each is written to the JSON file as soon as it is there."""
+def run(rows: Iterable[Row], out: Path, more: Callable[[list[Row]], Row] = lambda rows: {}) -> None:
+    """Compute rows on one thread; each is written to the JSON file as soon as it is there, with
+    their means and `more` of them."""
     torch.set_num_threads(1)
     done: list[Row] = []
     for row in rows:
         done.append(row)
         sys.stdout.write(json.dumps(row) + "\n")
         sys.stdout.flush()
-        content = {"means": means(done), "subjects": done}
+        content = {**more(done), "means": means(done), "subjects": done}
         write_text_atomically(out, json.dumps(content, indent=1))
