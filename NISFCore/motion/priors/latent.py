@@ -5,9 +5,10 @@ All frames' displacement depends on one code z, state(z) = base + z modes:
     minimise |z|^2 + sum (r_phase / sd_phase)^2 + sum (r_border / sd_border)^2
 
 r_phase: the wrapped phase that is left at X + u, as in `refinement.PhaseTerm`; r_border: distance
-of ED border points from the border at their frame. Both count linearly beyond a limit. Frames are
-opened one after another, so that wraps are followed. A code is a start and no result: it cannot
-tell a scar that no training heart had.
+of ED border points from the border at their frame. Both count linearly beyond a limit, and not
+where labels show that the wall has left the plane. Frames are opened one after another, so that
+wraps are followed. A code is a start and no result: it cannot tell a scar that no training heart
+had.
 """
 
 from dataclasses import dataclass
