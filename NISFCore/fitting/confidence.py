@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from NISFCore.model.derivatives import DecoderPass
 from NISFCore.model.shape_warp import AnyDecoder
 
 POINTS_PER_PASS = 8192
@@ -55,14 +56,13 @@ def _in_parts(
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """The winning logit m and dm/dh, some points at a time."""
     device = next(decoder.parameters()).device
-    h_0 = torch.tensor(code, device=device)[None]
+    h = torch.tensor(code, device=device)[None]
     for x in torch.tensor(points_mm, dtype=torch.float32).split(POINTS_PER_PASS):
-        h = h_0.expand(len(x), -1).clone().requires_grad_(True)
         t = torch.full((len(x),), float(cycle_fraction) % 1.0, device=device)
+        traced = DecoderPass(decoder, x.to(device), t, h)
         with torch.enable_grad():
-            m = _winning_logit(decoder(x.to(device), t, h).label_logits)
-            (g,) = torch.autograd.grad(m.sum(), h)
-        yield m.detach(), g
+            m = _winning_logit(traced.output.label_logits)
+        yield m.detach(), traced.gradients(m)[1]
 
 
 def _winning_logit(logits: torch.Tensor) -> torch.Tensor:

@@ -21,6 +21,7 @@ from torch import Tensor
 from NISFCore.fitting.problem import Estimate, FitProblem
 from NISFCore.fitting.unknowns import GAIN, GLOBAL, PER_SLICE, POSE
 from NISFCore.labels import N_LABELS
+from NISFCore.model.derivatives import DecoderPass
 from NISFCore.model.forward_model import SamplePoints, sample_points, voxel_scale
 from NISFCore.model.motion_correction import Poses, rotation_from_rotvec
 from NISFCore.model.psf import PsfConfig
@@ -54,24 +55,21 @@ def linearise(
     slices, poses = problem.table.slices, estimate.poses
     points = sample_points(batch, slices, poses, psf, generator)
     k = len(points.weights)
-    x = points.canonical_mm.flatten(0, 1).detach().requires_grad_(True)
-    h = estimate.latent.expand(len(x), -1).detach().requires_grad_(True)
+    time = batch.cycle_fraction.repeat_interleave(k)
+    x = points.canonical_mm.flatten(0, 1)
+    traced = DecoderPass(problem.prior.decoder, x, time, estimate.latent)
     with torch.enable_grad():
-        output = problem.prior.decoder(x, batch.cycle_fraction.repeat_interleave(k), h)
-        f = offset_intensity(output, poses.tissue_offset)
-        df_dx, df_dh = torch.autograd.grad(f.sum(), (x, h))
+        seen = offset_intensity(traced.output, poses.tissue_offset).view(-1, k) @ points.weights
+    df_dx, df_dh = traced.gradients(seen)
     scale = voxel_scale(batch, slices, poses)
-    predicted = scale * (f.detach().view(-1, k) @ points.weights)
-    dI_dh = scale[:, None] * torch.einsum(
-        "nkl,k->nl", df_dh.view(-1, k, h.shape[1]), points.weights
-    )
-    g = scale[:, None, None] * points.weights[:, None] * df_dx.view(-1, k, 3)
+    predicted = scale * seen.detach()
+    g = scale[:, None, None] * df_dx.view(-1, k, 3)
     columns = pose_columns(points, poses, slices, batch.slice_index, g, predicted)
     columns[:, POSE:GAIN] = predicted[:, None] * gain_basis(batch.position_mm)
-    labels = torch.softmax(output.label_logits.detach(), dim=1).view(-1, k, N_LABELS)
+    labels = torch.softmax(traced.output.label_logits.detach(), dim=1).view(-1, k, N_LABELS)
     columns[:, GAIN:GLOBAL] = scale[:, None] * torch.einsum("nkl,k->nl", labels, points.weights)
-    jacobian = torch.cat([dI_dh @ A, columns], dim=1)
-    noise_sd = output.noise_sd.detach().view(-1, k) @ points.weights
+    jacobian = torch.cat([scale[:, None] * df_dh @ A, columns], dim=1)
+    noise_sd = traced.output.noise_sd.detach().view(-1, k) @ points.weights
     return Linearisation(batch.intensity - predicted, jacobian, noise_sd)
 
 

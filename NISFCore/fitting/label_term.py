@@ -17,6 +17,7 @@ from NISFCore.fitting.config import LabelTermConfig
 from NISFCore.fitting.jacobian import pose_columns
 from NISFCore.fitting.label_evidence import LabelEvidence
 from NISFCore.fitting.problem import Estimate, FitProblem
+from NISFCore.model.derivatives import DecoderPass
 from NISFCore.model.forward_model import sample_points
 from NISFCore.model.psf import PsfConfig
 from NISFCore.model.voxels import VoxelBatch
@@ -57,16 +58,16 @@ def linearise_labels(
     slices, poses = problem.table.slices, estimate.poses
     points = sample_points(batch, slices, poses, psf)
     k = len(points.weights)
-    x = points.canonical_mm.flatten(0, 1).detach().requires_grad_(True)
-    h = estimate.latent.expand(len(x), -1).detach().requires_grad_(True)
+    time = batch.cycle_fraction.repeat_interleave(k)
+    x = points.canonical_mm.flatten(0, 1)
+    traced = DecoderPass(problem.prior.decoder, x, time, estimate.latent)
     with torch.enable_grad():
-        logits = problem.prior.decoder(x, batch.cycle_fraction.repeat_interleave(k), h).label_logits
+        logits = traced.output.label_logits
         p = torch.softmax(logits, dim=1).view(-1, k, target.shape[1])
         agreement = torch.einsum("nkl,k,nl->n", p, points.weights, target)
         likelihood = (agreement / target.max(1).values).clamp(MIN_PROBABILITY, 1.0)
         rho = (-2 * torch.log(likelihood) + MIN_RESIDUAL**2).sqrt()
-        drho_dx, drho_dh = torch.autograd.grad(rho.sum(), (x, h))
-    n = len(batch)
-    g = drho_dx.view(n, k, 3)
+    drho_dx, drho_dh = traced.gradients(rho)
+    g = drho_dx.view(-1, k, 3)
     columns = pose_columns(points, poses, slices, batch.slice_index, g, torch.zeros_like(rho))
-    return -rho.detach(), torch.cat([drho_dh.view(n, k, -1).sum(1) @ A, columns], dim=1)
+    return -rho.detach(), torch.cat([drho_dh @ A, columns], dim=1)

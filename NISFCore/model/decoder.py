@@ -56,14 +56,16 @@ class Decoder(nn.Module):
             points_mm: `(n, 3)` canonical.
             cycle_fraction: `(n,)`.
             latent: `(n, n_latent)`, or `(1, n_latent)` for one subject.
-
         """
         encoded = self.encoding(points_mm, cycle_fraction)
         features = torch.relu(self.point_layer(encoded) + self.latent_layer(latent))
         hidden = features
         for block in self.blocks:
             hidden = block(hidden) + features
-        output = self.head(hidden)
+        return self.answer(self.head(hidden))
+
+    def answer(self, output: Tensor) -> DecoderOutput:
+        """What the head's numbers `(n, n_outputs)` mean."""
         if output.dtype in (torch.bfloat16, torch.float16):  # under autocast
             output = output.float()
         intensity = torch.sigmoid(output[:, 0])

@@ -62,6 +62,14 @@ class CoordinateEncoding(nn.Module):
         space = torch.cat([torch.sin(phase), torch.cos(phase)], dim=2)
         return (space * self.space_weights.repeat(2)).flatten(1)
 
+    def by_points(self, features: Tensor, by_features: Tensor) -> Tensor:
+        """Derivatives `(n, 3)` by `points_mm`, from those by `space_features` `(n, 6 n_bands)`."""
+        shape = (len(features), 3, 2, len(self.space_bands))
+        sine, cosine = features.view(shape).unbind(2)
+        by_sine, by_cosine = by_features.view(shape).unbind(2)
+        by_phase = by_sine * cosine - by_cosine * sine
+        return by_phase @ (self.space_bands / self.half_extent_mm)
+
     def time_features(self, cycle_fraction: Tensor) -> Tensor:
         """The features `(n, 4 n_time_bands)` that depend on `cycle_fraction` `(n,)` only; they
         follow those of space."""

@@ -89,7 +89,7 @@ def predict(
     """Predict the voxels of `batch`.
 
     Args:
-        latents: `(n_subjects, n_latent)`, or codes of a `WarpedDecoder`.
+        latents: `(n_subjects, n_latent)`, or one subject's code of a `WarpedDecoder`.
 
     Returns:
         PSF-weighted mean over the samples of each voxel (paper: i_v = 1/K sum f_I(x_k)).
@@ -97,7 +97,7 @@ def predict(
     points = sample_points(batch, slices, poses, psf, generator)
     k = points.weights.shape[0]
     subject = slices.subject[batch.slice_index].repeat_interleave(k)
-    latent = latents[subject]
+    latent = latents if len(latents) == 1 else latents[subject]
     time = batch.cycle_fraction.repeat_interleave(k)
     output = decoder(points.canonical_mm.flatten(0, 1), time, latent)
     intensity = offset_intensity(output, poses.tissue_offset[subject])

@@ -102,13 +102,14 @@ def warp_modes(region: HeartRegion, config: WarpConfig) -> WarpModes:
     sd = per_mm**-2.0  # |Laplacian psi| = (pi per_mm)^2 psi
     beating = sd[sd * math.sqrt(config.beat_share) >= sd[-1]] * math.sqrt(config.beat_share)
     sd_mm = np.concatenate([sd, beating, beating])
-    psi = _waves(_grid(region), torch.from_numpy(half_waves), region).numpy()
-    typical_mm = math.sqrt(((psi * sd) ** 2).sum(1).mean())
+    waves = torch.from_numpy(half_waves)
+    psi = _Sines.at(_grid(region), waves, region).waves(waves).numpy()
+    typical_mm = math.sqrt(((psi * sd[:, None]) ** 2).sum(0).mean())
     return WarpModes(half_waves, sd_mm * config.sd_mm / typical_mm)
 
 
 class WarpedDecoder(nn.Module):
-    """A decoder asked at warped points; its codes `(n, n_latent + 3 n_modes)` are latent and c."""
+    """A decoder asked at warped points; its code `(1, n_latent + 3 n_modes)` is latent and c."""
 
     def __init__(self, decoder: Decoder, modes: WarpModes) -> None:
         super().__init__()
@@ -129,17 +130,19 @@ class WarpedDecoder(nn.Module):
         return self.config.n_latent
 
     def forward(self, points_mm: Tensor, cycle_fraction: Tensor, code: Tensor) -> DecoderOutput:
-        """As `Decoder.forward`, with codes instead of latents."""
-        n = len(self.half_waves)
-        c = code[:, self.n_latent :].view(len(code), len(self.sd_mm), 3)
-        c = c * self.sd_mm[:, None].to(code)
-        beat, n_beating = _beat(cycle_fraction), (c.shape[1] - n) // 2
-        with_beat = c[:, n:].view(len(code), 2, n_beating, 3)
-        moving = torch.einsum("nb,nbmd->nmd", beat, with_beat.expand(len(beat), -1, -1, -1))
-        psi = _waves(points_mm, self.half_waves, self.config.region)
-        w = torch.einsum("nm,nmd->nd", psi, c[:, :n].expand(len(psi), -1, -1))
-        w = w + torch.einsum("nm,nmd->nd", psi[:, :n_beating], moving)
-        return self.decoder(points_mm + w, cycle_fraction, code[:, : self.n_latent])
+        """As `Decoder.forward`, of one subject: its code `(1, n_code)` instead of the latent."""
+        moved_mm = self.at(points_mm, cycle_fraction, code).points_mm
+        return self.decoder(moved_mm, cycle_fraction, code[:, : self.n_latent])
+
+    def at(self, points_mm: Tensor, cycle_fraction: Tensor, code: Tensor) -> "WarpAtPoints":
+        """The warp of one subject, code `(1, n_code)`, at points `(n, 3)` and times `(n,)`."""
+        if len(code) != 1:
+            raise ValueError(f"got {len(code)} codes; a warp is that of one subject")
+        sd_mm = self.sd_mm[:, None].to(code)
+        c_mm = code[0, self.n_latent :].view(-1, 3) * sd_mm
+        return WarpAtPoints(
+            points_mm, _beat(cycle_fraction), c_mm, sd_mm, self.half_waves, self.config.region
+        )
 
     def amplitudes_mm(self, code: Tensor, cycle_fraction: float) -> Tensor:
         """Of each wave at one time, `(n_waves, 3)`; `code` is `(n_code,)`."""
@@ -153,16 +156,18 @@ class WarpedDecoder(nn.Module):
 
     def warped(self, points_mm: Tensor, amplitudes_mm: Tensor) -> Tensor:
         """Where points `(n, 3)` are looked up."""
-        return points_mm + _waves(points_mm, self.half_waves, self.config.region) @ amplitudes_mm
+        sines = _Sines.at(points_mm, self.half_waves, self.config.region)
+        return points_mm + sines.waves(self.half_waves).T @ amplitudes_mm
 
     def least_stretch(self, code: Tensor) -> float:
         """The smallest ratio of volumes after and before the warp, anywhere in the region and at
         any time: at 0 and below it folds; `code` is `(n_code,)`."""
         region = self.config.region
-        gradients = _wave_gradients(_grid(region).to(code), self.half_waves, region)
+        sines = _Sines.at(_grid(region).to(code), self.half_waves, region)
+        gradients = sines.gradients(self.half_waves)
         eye = torch.eye(3).to(code)
         ratios = [
-            torch.linalg.det(eye + torch.einsum("nam,md->nda", gradients, amplitudes)).min()
+            torch.linalg.det(eye + torch.einsum("amn,md->nda", gradients, amplitudes)).min()
             for amplitudes in (self.amplitudes_mm(code, k / N_TIMES) for k in range(N_TIMES))
         ]
         return float(torch.stack(ratios).min())
@@ -171,38 +176,105 @@ class WarpedDecoder(nn.Module):
 AnyDecoder = Decoder | WarpedDecoder
 
 
+class WarpAtPoints:
+    """One subject's warp at some points and times.
+
+    Attributes:
+        points_mm: `(n, 3)` where they are looked up.
+
+    Args:
+        points_mm: `(n, 3)`.
+        beat: `(n, 2)` cosine and sine of the time.
+        coefficients_mm: `(n_modes, 3)` sd_m c_m.
+        sd_mm: `(n_modes, 1)`.
+    """
+
+    def __init__(
+        self,
+        points_mm: Tensor,
+        beat: Tensor,
+        coefficients_mm: Tensor,
+        sd_mm: Tensor,
+        half_waves: Tensor,
+        region: HeartRegion,
+    ) -> None:
+        n = len(half_waves)
+        self._n_beating = (len(coefficients_mm) - n) // 2
+        self._beat, self._sd_mm = beat, sd_mm
+        self._static, self._cosine, self._sine = (
+            coefficients_mm[:n],
+            coefficients_mm[n : n + self._n_beating],
+            coefficients_mm[n + self._n_beating :],
+        )
+        self._half_waves, self._sines = half_waves, _Sines.at(points_mm, half_waves, region)
+        self._psi = self._sines.waves(half_waves)
+        self.points_mm = points_mm + self._contracted(self._psi)
+
+    def by_points(self, by_moved: Tensor) -> Tensor:
+        """Derivatives `(n, 3)` by the points, from those by where they are looked up."""
+        turned = [
+            (self._contracted(gradient) * by_moved).sum(1, keepdim=True)
+            for gradient in self._sines.gradients(self._half_waves)
+        ]
+        return by_moved + torch.cat(turned, dim=1)
+
+    def by_coefficients(self, by_moved: Tensor, n_values: int) -> Tensor:
+        """Derivatives `(n_values, 3 n_modes)` by c, summed over each value's points, which are
+        consecutive and of one time."""
+        k = max(1, len(by_moved) // max(1, n_values))
+        psi = self._psi.view(-1, n_values, k).transpose(0, 1)
+        static = psi @ by_moved.view(n_values, k, 3)
+        beating = static[:, : self._n_beating]
+        beat = self._beat[::k]
+        parts = [static, *(beating * beat[:, b, None, None] for b in (0, 1))]
+        return (torch.cat(parts, dim=1) * self._sd_mm).flatten(1)
+
+    def _contracted(self, psi: Tensor) -> Tensor:
+        """Sum over all modes of `(n_waves, n)` waves, `(n, 3)`."""
+        first = psi[: self._n_beating].T
+        cosine, sine = self._beat[:, :1], self._beat[:, 1:]
+        return psi.T @ self._static + cosine * (first @ self._cosine) + sine * (first @ self._sine)
+
+
 def _beat(cycle_fraction: Tensor) -> Tensor:
     angle = 2 * math.pi * cycle_fraction
     return torch.stack([torch.cos(angle), torch.sin(angle)], dim=1)
 
 
-def _phases(points_mm: Tensor, half_waves: Tensor, region: HeartRegion) -> tuple[Tensor, Tensor]:
-    """Phase per half wave `(n, 3)` at points, and 1..the largest number of half waves."""
-    centre, semi_axes = (
-        torch.tensor(v).to(points_mm) for v in (region.centre_mm, region.semi_axes_mm)
-    )
-    phase = (points_mm - centre + semi_axes) * (math.pi / 2 / semi_axes)
-    return phase, torch.arange(1, int(half_waves.max()) + 1).to(points_mm)
+@dataclass(frozen=True)
+class _Sines:
+    """sin and cos of 1, 2, ... half waves along each axis at some points, `(3, k, n)`.
 
+    Attributes:
+        per_mm: `(3, k)` their derivative's factor.
+    """
 
-def _waves(points_mm: Tensor, half_waves: Tensor, region: HeartRegion) -> Tensor:
-    """psi at points `(n, 3)`, `(n, n_waves)`; their squares are 1 on average over the box."""
-    phase, k = _phases(points_mm, half_waves, region)
-    tables = torch.sin(phase[:, :, None] * k)
-    along_x, along_y, along_z = (tables[:, a, half_waves[:, a] - 1] for a in range(3))
-    return math.sqrt(8) * along_x * along_y * along_z
+    sine: Tensor
+    cosine: Tensor
+    per_mm: Tensor
 
+    @staticmethod
+    def at(points_mm: Tensor, half_waves: Tensor, region: HeartRegion) -> "_Sines":
+        centre, semi_axes = (
+            torch.tensor(v).to(points_mm)[:, None] for v in (region.centre_mm, region.semi_axes_mm)
+        )
+        k = torch.arange(1, int(half_waves.max()) + 1).to(points_mm)
+        scale = math.pi / 2 / semi_axes
+        phase = ((points_mm.T - centre + semi_axes) * scale)[:, None] * k[:, None]
+        return _Sines(torch.sin(phase), torch.cos(phase), scale * k)
 
-def _wave_gradients(points_mm: Tensor, half_waves: Tensor, region: HeartRegion) -> Tensor:
-    """Derivatives of psi per mm, `(n, 3, n_waves)`."""
-    phase, k = _phases(points_mm, half_waves, region)
-    per_mm = (math.pi / 2 / torch.tensor(region.semi_axes_mm).to(points_mm))[:, None] * k
-    sines, cosines = torch.sin(phase[:, :, None] * k), torch.cos(phase[:, :, None] * k) * per_mm
-    parts = []
-    for axis in range(3):
-        factors = [(cosines if a == axis else sines)[:, a, half_waves[:, a] - 1] for a in range(3)]
-        parts.append(factors[0] * factors[1] * factors[2])
-    return math.sqrt(8) * torch.stack(parts, dim=1)
+    def waves(self, half_waves: Tensor) -> Tensor:
+        """psi `(n_waves, n)`; their squares are 1 on average over the box."""
+        x, y, z = (self.sine[a][half_waves[:, a] - 1] for a in range(3))
+        return math.sqrt(8) * x * y * z
+
+    def gradients(self, half_waves: Tensor) -> Tensor:
+        """Derivatives of psi per mm, `(3, n_waves, n)`."""
+        index = half_waves - 1
+        x, y, z = (self.sine[a][index[:, a]] for a in range(3))
+        slopes = self.cosine * (math.sqrt(8) * self.per_mm[:, :, None])
+        dx, dy, dz = (slopes[a][index[:, a]] for a in range(3))
+        return torch.stack([dx * y * z, x * dy * z, x * y * dz])
 
 
 def _grid(region: HeartRegion) -> Tensor:

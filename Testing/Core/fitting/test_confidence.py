@@ -1,7 +1,5 @@
 """Confidence in labels against the mean probability over sampled latents."""
 
-from typing import cast
-
 import numpy as np
 import pytest
 import torch
@@ -10,7 +8,8 @@ from scipy.stats import norm
 
 from NISFCore.fitting.confidence import label_confidence
 from NISFCore.fitting.volume_gradients import _region_points_mm
-from NISFCore.model.decoder import Decoder, DecoderOutput
+from NISFCore.model.config import DecoderConfig
+from NISFCore.model.decoder import Decoder
 from Testing.Core.fitting.results import N_LATENT, made_result, random_prior
 
 DECODER = random_prior().decoder
@@ -34,17 +33,22 @@ def test_a_certain_latent_leaves_the_probability() -> None:
     np.testing.assert_allclose(confidence, probabilities(LATENT[None])[0].max(1), atol=1e-5)
 
 
-class TwoLabels(torch.nn.Module):
+def two_labels() -> Decoder:
     """Logits (z - h_0, 2 h_1, -60, -60): their difference is normal if the latent is."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.none = torch.nn.Parameter(torch.zeros(1))
-
-    def forward(self, x: torch.Tensor, t: torch.Tensor, h: torch.Tensor) -> DecoderOutput:
-        never = torch.full_like(t, -60.0)
-        logits = torch.stack([x[:, 2] - h[:, 0], 2 * h[:, 1], never, never], dim=1)
-        return DecoderOutput(t, logits, t)
+    far_mm = 1e4  # sin z is z
+    config = DecoderConfig(
+        n_latent=2, width=2, n_blocks=1, layers_per_block=1, n_space_bands=1, half_extent_mm=far_mm
+    )
+    decoder = Decoder(config).requires_grad_(False)
+    for parameter in decoder.parameters():
+        parameter.zero_()
+    sine_of_z, open_by = 4, 100.0  # far from where a ReLU closes
+    decoder.point_layer.weight[0, sine_of_z] = far_mm / torch.pi
+    decoder.point_layer.bias.fill_(open_by)
+    decoder.latent_layer.weight.copy_(torch.diag(torch.tensor([-1.0, 2.0])))
+    decoder.head.weight[1:3] = torch.eye(2)
+    decoder.head.bias[1:5] = torch.tensor([-open_by, -open_by, -60.0, -60.0])
+    return decoder
 
 
 @pytest.mark.parametrize("sd", [0.1, 1.0, 3.0])
@@ -52,7 +56,7 @@ def test_it_is_the_mean_probability_over_latents(sd: float) -> None:
     points = np.zeros((21, 3))
     points[:, 2] = np.linspace(-8, 8, 21)
     covariance = sd**2 * np.array([[1.0, 0.3], [0.3, 0.5]])
-    decoder = cast(Decoder, TwoLabels())
+    decoder = two_labels()
     confidence = label_confidence(decoder, points, 0.2, np.zeros(2, np.float32), covariance)
     gradient = np.array([-1.0, -2.0])  # of the difference z - h_0 - 2 h_1
     spread = np.sqrt(gradient @ covariance @ gradient)
