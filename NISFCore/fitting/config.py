@@ -88,7 +88,7 @@ class LabelTermConfig:
             raise ConfigError("LabelTermConfig: n_pixels must be >= 1, border_share from 0 to 1")
 
 
-N_REFIT_STEPS = 16
+N_REFIT_STEPS = 20
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ class GaussNewtonConfig:
             first_damping=0.03,
             tempered_steps=0,
             settled_after=0,
-            memory=0.5,
+            memory=0.3,
         )
 
 

@@ -13,6 +13,7 @@ from NISFCore.data.anatomy import combined_hint
 from NISFCore.data.canonical import canonical_frame_of
 from NISFCore.data.guidance import Guidance
 from NISFCore.data.study import CineStudy
+from NISFCore.evidence.drawn_borders import as_drawn
 from NISFCore.evidence.inference import slice_evidence
 from NISFCore.evidence.network import SliceNetwork
 from NISFCore.fitting.adam import solve_adam
@@ -43,7 +44,7 @@ from NISFCore.model.psf import PsfConfig
 from NISFCore.model.shape_warp import WarpModes, warp_modes
 from NISFCore.progress import CancelToken, ProgressEvent, ProgressReporter, SilentProgress
 
-N_PSNR_VOXELS = 16_384
+N_PSNR_VOXELS = 8192
 
 
 def fit_study(
@@ -151,7 +152,11 @@ class _Job:
         return seen_in(study, frame, prior, self.config, self.device, self.guidance)
 
     def with_evidence(
-        self, problem: FitProblem, cropped: CineStudy, frame: CanonicalFrame
+        self,
+        problem: FitProblem,
+        study: CineStudy,
+        cropped: CineStudy,
+        frame: CanonicalFrame,
     ) -> FitProblem:
         """The problem with what the slice network says, if there is one and the solver listens."""
         settings = self.config.gauss_newton
@@ -162,7 +167,10 @@ class _Job:
             self.evidence = self._asked(self.network, cropped, frame, n)
         if self.evidence is None:
             return problem
-        return with_evidence(problem, self.evidence, cropped, frame, settings)
+        evidence = self.evidence
+        if self.guidance is not None:
+            evidence = as_drawn(evidence, self.guidance, study, cropped, frame.canonical_from_ras)
+        return with_evidence(problem, evidence, cropped, frame, settings)
 
     def _asked(
         self, network: SliceNetwork, cropped: CineStudy, frame: CanonicalFrame, n_phases: int
@@ -224,8 +232,9 @@ def _fitted(
     start: Estimate | None,
     began: float,
 ) -> FitResult:
-    study, problem = job.seen(study, on_device, frame)
-    problem = job.with_evidence(problem, study, frame)
+    whole = study
+    study, problem = job.seen(whole, on_device, frame)
+    problem = job.with_evidence(problem, whole, study, frame)
     if job.modes is not None:
         problem = replace(problem, prior=with_warp(on_device, job.modes))
     table, recorder = problem.table, job.recorder(start)

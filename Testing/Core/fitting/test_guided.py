@@ -10,7 +10,7 @@ from NISFCore.data.canonical import canonical_frame_of
 from NISFCore.data.guidance import Guidance, SliceGuidance
 from NISFCore.data.study import CineStudy
 from NISFCore.errors import ConfigError, StudyError
-from NISFCore.fitting.config import PAPER, FitConfig
+from NISFCore.fitting.config import N_REFIT_STEPS, PAPER, FitConfig
 from NISFCore.fitting.fit import fit_study, refit_study
 from NISFCore.fitting.label_evidence import label_evidence
 from NISFCore.fitting.preparation import seen_in
@@ -87,7 +87,7 @@ def test_a_refit_goes_on_where_the_fit_ended(misled: tuple[Teacher, FitResult]) 
     _, unguided = misled
     guidance = labels_of(unguided.study, SOME)
     refitted = refit_study(unguided, guidance, device="cpu")
-    assert len(refitted.history) <= 16
+    assert len(refitted.history) <= N_REFIT_STEPS
     assert dice_at(refitted, 0, SOME) > dice_at(unguided, 0, SOME) + 0.08
     assert [s.shape for s in refitted.study.slices] == [s.shape for s in unguided.study.slices]
     assert len(set(refitted.study.warnings)) == len(refitted.study.warnings)
