@@ -27,7 +27,7 @@ from NISFCore.motion.field import DisplacementField
 from NISFCore.motion.gauss_newton import FrameCoefficients, set_coefficients
 from NISFCore.motion.images import ImageStack
 from NISFCore.motion.refinement import TissuePoints, huber_weight
-from NISFCore.motion.wall_labels import angular_basis
+from NISFCore.motion.wall_labels import SLOW_ORDERS, angular_basis
 
 HUBER_MM = 1.5
 RIDGE = 3e-5
@@ -42,6 +42,7 @@ def follow_tissue(
     tissue: TissuePoints,
     found: FrameCoefficients,
     contours: Sequence[Contour],
+    n_orders: int = SLOW_ORDERS,
 ) -> FrameCoefficients:
     """Change a field that follows a plane's tags into that of the plane's tissue.
 
@@ -49,14 +50,15 @@ def follow_tissue(
         field: set to `found`.
         tissue: of the plane at ED.
         contours: the wall's borders in every frame; none leave the field as it is.
+        n_orders: of the angle around the LV.
     """
     if not contours:
         return found
-    basis = angular_basis(tissue.points)
+    basis = angular_basis(tissue.points, n_orders)
     inwards_mm = torch.stack(
         [
-            (basis @ share_of_labels(tissue.points, F)).clamp(0.0, 1.0)
-            * (basis @ beside(field, contours, j))
+            (basis @ share_of_labels(tissue.points, F, n_orders)).clamp(0.0, 1.0)
+            * (basis @ beside(field, contours, j, n_orders))
             for j, F in enumerate(field.gradient(tissue.points, found.times))
         ]
     )
@@ -99,7 +101,7 @@ def follow_expected_tissue(
     return narrowed(field, tissue, found, inwards_mm[:, None].expand(-1, len(tissue.points)))
 
 
-def share_of_labels(points: Tensor, F: Tensor) -> Tensor:
+def share_of_labels(points: Tensor, F: Tensor, n_orders: int = SLOW_ORDERS) -> Tensor:
     """1 - lambda_c / lambda_r in [0, 1], a slow function of the angle: its coefficients.
 
     Args:
@@ -110,10 +112,15 @@ def share_of_labels(points: Tensor, F: Tensor) -> Tensor:
     around = torch.stack([-radial[:, 1], radial[:, 0]], dim=1)
     lambda_r, lambda_c = ((F @ d[..., None])[..., 0].norm(dim=1) for d in (radial, around))
     share = 1 - lambda_c / lambda_r.clamp_min(1e-3)
-    return torch.linalg.lstsq(angular_basis(points), share[:, None]).solution[:, 0]
+    return torch.linalg.lstsq(angular_basis(points, n_orders), share[:, None]).solution[:, 0]
 
 
-def beside(field: DisplacementField, contours: Sequence[Contour], frame: int) -> Tensor:
+def beside(
+    field: DisplacementField,
+    contours: Sequence[Contour],
+    frame: int,
+    n_orders: int = SLOW_ORDERS,
+) -> Tensor:
     """m in mm: how far tissue of the borders at ED is from the borders of a frame's labels, a slow
     function of the angle: its coefficients."""
     bases, distances, weights = [], [], []
@@ -121,7 +128,7 @@ def beside(field: DisplacementField, contours: Sequence[Contour], frame: int) ->
         moved = contour.points + field.displacement(contour.points, contour.times[[frame]])
         values = contour.distances.values[[frame], :1]
         seen = ImageStack(values, contour.distances.pixel_from_local).sample(moved)
-        bases.append(angular_basis(contour.points))
+        bases.append(angular_basis(contour.points, n_orders))
         distances.append(seen[0, 0])
         weights.append(contour.shown.at(frame, moved[0]))
     basis, m = torch.cat(bases), torch.cat(distances)

@@ -34,10 +34,10 @@ SLOW_ORDERS = 1
 """Of the angle around the LV: what taper and tilt of the wall do to its labels."""
 
 
-def angular_basis(points: Tensor) -> Tensor:
-    """`(n, 1 + 2 SLOW_ORDERS)`: 1, cosines and sines of the angle at local points `(n, 2)`."""
+def angular_basis(points: Tensor, n_orders: int = SLOW_ORDERS) -> Tensor:
+    """`(n, 1 + 2 n_orders)`: 1, cosines and sines of the angle at local points `(n, 2)`."""
     angle = torch.atan2(points[:, 1], points[:, 0])
-    orders = range(1, SLOW_ORDERS + 1)
+    orders = range(1, n_orders + 1)
     waves = [wave for k in orders for wave in ((k * angle).cos(), (k * angle).sin())]
     return torch.stack([torch.ones_like(angle), *waves], dim=1)
 

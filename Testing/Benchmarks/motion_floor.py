@@ -9,6 +9,7 @@ of the tissue that was in the plane, by the benchmark's own scores:
     plane     what the plane shows, exactly: at each place of the wall, what the tissue that is in
               the plane later has moved within it since ED
     tissue    the same with `through_plane.follow_tissue`, that is a fit without any error of tags
+    tissue_K  the same with K orders of the angle around the LV, that is more or less local
     fit       `fit_tagged_plane` as it comes
 
 `motion_floor.json` holds the means of all scores and, over the hearts that have both, the errors of
@@ -37,13 +38,13 @@ from NISFCore.motion.priors.subjects import simulated_plane
 from NISFCore.motion.refinement import tissue_points
 from NISFCore.motion.tagged_plane import TaggedPlane, tagged_plane
 from NISFCore.motion.through_plane import follow_tissue
+from NISFCore.motion.wall_labels import SLOW_ORDERS
 from NISFCore.phantom.displacement import DisplacementTruth
 from Testing.Benchmarks.motion_runs import Row, run, timed
 
 Array = npt.NDArray[np.float64]
 N_ITERATIONS = 8
 """Of a contraction: longitudinal strain is about -0.15."""
-WAYS = ("plane", "tissue", "fit")
 
 
 @dataclass(frozen=True)
@@ -55,12 +56,14 @@ class Settings:
         per_group: hearts of each group.
         first_seed: of the hearts, those of the benchmark by default.
         groups: of hearts.
+        orders: of the angle around the LV, tried beside the usual one.
     """
 
     out: Path
     per_group: int = 4
     first_seed: int = FIRST_SEED
     groups: tuple[Group, ...] = tuple(Group)
+    orders: tuple[int, ...] = ()
 
 
 def shown_motion(truth: DisplacementTruth, plane: Plane) -> Array:
@@ -81,7 +84,7 @@ def _shown_at(truth: DisplacementTruth, points: Array, normal: Array, t: float) 
 
 
 def without_error(
-    seen: TaggedPlane, truth: DisplacementTruth, is_followed: bool
+    seen: TaggedPlane, truth: DisplacementTruth, n_orders: int | None
 ) -> DisplacementField:
     """The field of what the plane shows, or of the tissue as it follows from that."""
     field = seen.field(DEFAULT)
@@ -89,24 +92,22 @@ def without_error(
     u = torch.tensor(shown_motion(truth, seen.plane), dtype=torch.float32)
     found = coefficients_of(tissue.features, seen.times, u)
     set_coefficients(field, found)
-    if is_followed:
-        follow_tissue(field, tissue, found, seen.contours)
+    if n_orders is not None:
+        follow_tissue(field, tissue, found, seen.contours, n_orders)
     return field
 
 
-def subject(planned: PlannedSubject) -> Row:
+def subject(planned: PlannedSubject, orders: tuple[int, ...]) -> Row:
     """All ways on one heart."""
     simulated = simulated_plane(planned.seed, planned.kind, planned.change)
     slices = list(simulated.study.slices)
     seen = tagged_plane(slices, DEFAULT)
     truth = PlaneTruth.of(simulated.truth, seen.plane)
-    fields = (without_error(seen, simulated.truth, followed) for followed in (False, True))
-    plane, tissue = (truth.scores(field) for field in fields)
+    ways = {"plane": None, "tissue": SLOW_ORDERS, **{f"tissue_{k}": k for k in orders}}
     return {
         "seed": planned.seed,
         "group": planned.group.value,
-        "plane": plane,
-        "tissue": tissue,
+        **{w: truth.scores(without_error(seen, simulated.truth, k)) for w, k in ways.items()},
         "fit": timed(
             lambda result: truth.scores(result.displacement_field),
             partial(fit_tagged_plane, slices),
@@ -120,7 +121,8 @@ def dysfunction(rows: list[Row]) -> dict[str, Any]:
     names = ("dysfunctional_points", "healthy_points")
     both = [row for row in rows if all(row["fit"][name] is not None for name in names)]
     found: dict[str, Any] = {"n_hearts": len(both)}
-    for way in WAYS if both else ():
+    ways = [name for name, value in both[0].items() if isinstance(value, dict)] if both else []
+    for way in ways:
         scores = [row[way] for row in both]
         errors = {name: float(np.mean([s[name] for s in scores])) for name in names}
         found[way] = {**errors, "ratio": dysfunction_ratio(scores)}
@@ -133,7 +135,7 @@ def main() -> None:
     plan = MotionPlan(
         groups=settings.groups, n_per_group=settings.per_group, seed=settings.first_seed
     )
-    rows = (subject(planned) for planned in plan.subjects())
+    rows = (subject(planned, settings.orders) for planned in plan.subjects())
     run(rows, settings.out / "motion_floor.json", dysfunction)
 
 
