@@ -36,8 +36,9 @@ MOSTLY_KNOWN, TINY = 0.5, 1e-6
 COMMON_MM, LOCAL_MM = 1.0, 1.0
 """Standard deviations of what an annotator does differently everywhere, and near one place."""
 NEAR_MM, NEAR_IN_TIME = 20.0, 0.15
-FRAME_MM, FEW_POINTS = 0.7, 30.0
-"""Standard deviation of a frame's mean, and the number of points that doubles its variance."""
+FRAME_MM, FEW_POINTS, MIN_POINTS = 0.7, 30.0, 10
+"""Standard deviation of a frame's mean, and the number of points that doubles its variance;
+fewer than the last tell nothing."""
 
 Field = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -157,7 +158,7 @@ def _expected(compared: list[_Compared], place: _Place) -> Field:
     """
     expected = np.zeros(len(BORDERS))
     for k in range(len(BORDERS)):
-        known = [c for c in compared if c.n_points[k]]
+        known = [c for c in compared if c.n_points[k] >= MIN_POINTS]
         if not known:
             continue
         K = np.array([[a.place.likeness(b.place) for b in known] for a in known])

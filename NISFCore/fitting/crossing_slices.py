@@ -35,15 +35,28 @@ class Differences:
 
     Attributes:
         value: `(n, n_phases)`.
-        jacobian: `(n, n_phases, 14)`: to w, t and log s of slice a, then of slice b.
-        pair: `(n,)`.
+        slopes: `(n, n_phases, 5)`: of image a along its pixels' axes, of image b, and their mean.
+        by_slopes: `(n, 5, 14)`, the same for all phases; slopes @ by_slopes is D's Jacobian to w, t
+            and log s of slice a, then of slice b.
+        inside: `(n_pairs, n_on_line)` bool: which points of the pairs' lines the n are.
         point_mm: `(n, 3)`, after the slice motions.
     """
 
     value: Tensor
-    jacobian: Tensor
-    pair: Tensor
+    slopes: Tensor
+    by_slopes: Tensor
+    inside: Tensor
     point_mm: Tensor
+
+    @property
+    def jacobian(self) -> Tensor:
+        """`(n, n_phases, 14)`."""
+        return self.slopes @ self.by_slopes
+
+    @property
+    def pair(self) -> Tensor:
+        """`(n,)`."""
+        return torch.nonzero(self.inside)[:, 0]
 
 
 def crossing_equations(
@@ -66,7 +79,7 @@ def crossing_equations(
     if len(images.pairs) == 0:
         return H.view(n, n), gradient
     found = differences(images, poses, blur, config.spacing_mm)
-    H_pairs, g_pairs = _per_pair(found, len(images.pairs), config)
+    H_pairs, g_pairs = _per_pair(found, config)
     own = torch.arange(PER_SLICE, device=theta.device)
     where = ((first + PER_SLICE * images.pairs)[..., None] + own).flatten(1)
     H.index_add_(0, (where[:, :, None] * n + where[:, None]).flatten(), H_pairs.flatten())
@@ -85,19 +98,40 @@ def differences(images: CrossingImages, poses: Poses, blur: int, spacing_mm: flo
     pixel_a, seen_a = _pixels(images, a, (x - centre[a][:, None]) @ R[a])
     pixel_b, seen_b = _pixels(images, b, (x - centre[b][:, None]) @ R[b])
     inside = _in_region(images, x) & seen_a & seen_b
+    shifts = _shifts(images, R, normal)
     pair = torch.nonzero(inside)[:, 0]
-    x, a, b = x[inside], a[pair], b[pair]
+    x, a, b, shifts = x[inside], a[pair], b[pair], shifts[:, pair]
     frames = images.blurred[blur]
     # a scale common to both must not make D smaller, hence the ratio
     ratio = torch.exp((poses.log_scale[b] - poses.log_scale[a]) / 2)[:, None]
-    I_a, g_a = _read(frames, images, a, pixel_a[inside], R)
-    I_b, g_b = _read(frames, images, b, pixel_b[inside], R)
+    I_a, g_a = _read(frames, a, pixel_a[inside])
+    I_b, g_b = _read(frames, b, pixel_b[inside])
     I_a, g_a, I_b, g_b = I_a * ratio, g_a * ratio[..., None], I_b / ratio, g_b / ratio[..., None]
+    slopes = torch.cat([g_a, g_b, (I_a + I_b)[..., None] / 2], dim=-1)
+    arms = torch.stack([x - centre[a], x - centre[b]])
+    return Differences(I_a - I_b, slopes, _by_slopes(shifts, arms), inside, x)
+
+
+def _shifts(images: CrossingImages, R: Tensor, normal: Tensor) -> Tensor:
+    """What a shift of slice a, or b, of each pair does to D: `(2, n_pairs, 4, 3)`, by the slopes of
+    both images."""
+    a, b = images.pairs.unbind(1)
     A_a, A_b = _line_motion(normal[a], normal[b])
-    mean = (I_a + I_b) / 2
-    of_a = _columns((g_a - g_b) @ A_a - g_a, x - centre[a], -mean)
-    of_b = _columns((g_a - g_b) @ A_b + g_b, x - centre[b], mean)
-    return Differences(I_a - I_b, torch.cat([of_a, of_b], dim=-1), pair, x)
+    pixels_per_mm = images.pixel_from_canonical[:, :, :3] @ R.mT
+    of_a, of_b = pixels_per_mm[a], pixels_per_mm[b]
+    shift_a = torch.cat([of_a @ A_a - of_a, -of_b @ A_a], dim=1)
+    shift_b = torch.cat([of_a @ A_b, of_b - of_b @ A_b], dim=1)
+    return torch.stack([shift_a, shift_b])
+
+
+def _by_slopes(shifts: Tensor, arms: Tensor) -> Tensor:
+    """`Differences.by_slopes` from `(2, n, 4, 3)` and the arms `(2, n, 3)` of the rotations."""
+    turns = torch.linalg.cross(arms[:, :, None].expand_as(shifts), shifts)
+    by_slopes = shifts.new_zeros(shifts.shape[1], 5, 2, PER_SLICE)
+    by_slopes[:, :4, :, :3] = turns.permute(1, 2, 0, 3)
+    by_slopes[:, :4, :, 3:6] = shifts.permute(1, 2, 0, 3)
+    by_slopes[:, 4, :, 6] = torch.tensor([-1.0, 1.0]).to(shifts)
+    return by_slopes.flatten(2)
 
 
 def _line_points(images: CrossingImages, normal: Tensor, centre: Tensor, mm: float) -> Tensor:
@@ -131,11 +165,9 @@ def _pixels(images: CrossingImages, s: Tensor, relative: Tensor) -> tuple[Tensor
     return torch.minimum(pixel.clamp(min=0.0), last - INSIDE_PIXELS), seen
 
 
-def _read(
-    frames: Tensor, images: CrossingImages, s: Tensor, pixel: Tensor, R: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Bilinear values `(n, n_phases)` of slices s at pixels `(n, 2)`, and their gradients per mm in
-    the corrected space, `(n, n_phases, 3)`."""
+def _read(frames: Tensor, s: Tensor, pixel: Tensor) -> tuple[Tensor, Tensor]:
+    """Bilinear values `(n, n_phases)` of slices s at pixels `(n, 2)`, and their slopes along the
+    pixels' axes, `(n, n_phases, 2)`."""
     corner = pixel.long()
     i, j = corner.unbind(1)
     u, v = (pixel - corner)[:, :, None].unbind(1)
@@ -143,32 +175,31 @@ def _read(
     f10, f11 = frames[s, j + 1, i], frames[s, j + 1, i + 1]
     along_i = (1 - v) * (f01 - f00) + v * (f11 - f10)
     along_j = (1 - u) * (f10 - f00) + u * (f11 - f01)
-    per_mm = images.pixel_from_canonical[s, :, :3] @ R[s].mT
-    gradient = along_i[..., None] * per_mm[:, None, 0] + along_j[..., None] * per_mm[:, None, 1]
-    return f00 + u * (f01 - f00) + v * along_j, gradient
+    return f00 + u * (f01 - f00) + v * along_j, torch.stack([along_i, along_j], dim=-1)
 
 
 def _line_motion(n_a: Tensor, n_b: Tensor) -> tuple[Tensor, Tensor]:
-    """A_a and A_b, `(n, 3, 3)`."""
+    """A_a and A_b of each pair, `(n_pairs, 3, 3)`."""
     N = torch.stack([n_a, n_b], dim=2)
     P = N @ torch.linalg.inv(N.mT @ N)
     return P[:, :, :1] * n_a[:, None], P[:, :, 1:] * n_b[:, None]
 
 
-def _columns(to_shift: Tensor, arm: Tensor, to_log_scale: Tensor) -> Tensor:
-    """Jacobian columns `(n, n_phases, 7)` of a slice from those of a shift `(n, n_phases, 3)`."""
-    to_rotation = torch.linalg.cross(arm[:, None].expand_as(to_shift), to_shift)
-    return torch.cat([to_rotation, to_shift, to_log_scale[..., None]], dim=-1)
-
-
-def _per_pair(found: Differences, n_pairs: int, config: CrossingConfig) -> tuple[Tensor, Tensor]:
+def _per_pair(found: Differences, config: CrossingConfig) -> tuple[Tensor, Tensor]:
     """Normal matrix `(n_pairs, 14, 14)` and gradient `(n_pairs, 14)` of each pair, Huber's weights
     about the RMS of all differences; float64."""
-    r, J = -found.value, found.jacobian
+    r, slopes, L = -found.value, found.slopes, found.by_slopes
     sigma = r.square().mean().sqrt().clamp(min=MIN_SIGMA) if len(r) else MIN_SIGMA
     weights = (config.huber * sigma / r.abs().clamp(min=1e-9)).clamp(max=1.0)
-    WJ = J * (weights * config.points_worth / (r.shape[1] * sigma**2))[..., None]
-    H_points = torch.einsum("npi,npj->nij", WJ, J).double()
-    g_points = torch.einsum("npi,np->ni", WJ, r).double()
-    H = H_points.new_zeros(n_pairs, *H_points.shape[1:]).index_add_(0, found.pair, H_points)
-    return H, g_points.new_zeros(n_pairs, g_points.shape[1]).index_add_(0, found.pair, g_points)
+    weighted = slopes * (weights * config.points_worth / (r.shape[1] * sigma**2))[..., None]
+    towards = torch.cat([weighted.mT @ slopes @ L, weighted.mT @ r[..., None]], dim=2)
+    L, towards = (_on_lines(part, found.inside).flatten(1, 2) for part in (L, towards))
+    together = (L.mT @ towards).double()
+    return together[..., :-1], together[..., -1]
+
+
+def _on_lines(values: Tensor, inside: Tensor) -> Tensor:
+    """Values `(n, ...)` of the points inside, zero elsewhere, `(n_pairs, n_on_line, ...)`."""
+    dense = values.new_zeros(*inside.shape, *values.shape[1:])
+    dense[inside] = values
+    return dense
