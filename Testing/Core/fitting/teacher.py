@@ -25,6 +25,7 @@ from NISFCore.model.config import DecoderConfig, HeartRegion
 from NISFCore.model.decoder import Decoder
 from NISFCore.model.prior import Prior, PriorInfo
 from NISFCore.model.psf import SIGMA_PER_FWHM, gauss_hermite
+from NISFCore.model.shape_warp import AnyDecoder, ShapeWarp, WarpedDecoder
 from NISFCore.views import View
 
 N_LATENT = 3
@@ -171,16 +172,17 @@ def teacher_study(
     global_deg: float = 2.0,
     n_psf_nodes: int = 3,
     n_phases: int = 8,
+    warp: ShapeWarp | None = None,
 ) -> Teacher:
     """Render a study from the teacher's decoder; deviations are standard, per component."""
     rng = np.random.default_rng(seed)
-    decoder = everywhere(teacher_prior().decoder)
     latent = rng.normal(0, 0.4, N_LATENT).astype(np.float32)
     turn = rotation_from_rotvec(rng.normal(0, np.deg2rad(global_deg), 3))
     planned_from_ras = invert_rigid(ras_from_planned())
     true_from_planned = rigid(turn, rng.normal(0, global_mm, 3))
     no_offset = np.zeros(N_LABELS)
-    heart = FittedHeart(decoder, latent, true_from_planned @ planned_from_ras, no_offset)
+    decoder, code = _decoder_and_code(latent, warp)
+    heart = FittedHeart(decoder, code, true_from_planned @ planned_from_ras, no_offset)
     slices, motions, gains = [], [], []
     for name, (view, ras_from_ijk) in usual_planes().items():
         shape = (46, 54)
@@ -196,6 +198,16 @@ def teacher_study(
             gains.append(gain)
     study = CineStudy(tuple(slices), "teacher")
     return Teacher(study, heart, latent, tuple(motions), np.array(gains))
+
+
+def _decoder_and_code(
+    latent: npt.NDArray[np.float32], warp: ShapeWarp | None
+) -> tuple[AnyDecoder, npt.NDArray[np.float32]]:
+    decoder = teacher_prior().decoder
+    if warp is None:
+        return everywhere(decoder), latent
+    # its waves are those of the modelled region, so its heart ends there
+    return WarpedDecoder(decoder, warp.modes), np.append(latent, warp.coefficients)
 
 
 def _imaged(
