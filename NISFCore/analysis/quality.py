@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from scipy.ndimage import binary_dilation
 
 from NISFCore.analysis.fitted import n_cycle_phases
@@ -23,6 +24,7 @@ from NISFCore.geometry.rigid import rotation_angle_deg
 from NISFCore.geometry.spaces import Points, apply_affine
 from NISFCore.labels import FOREGROUND, N_LABELS, Label
 from NISFCore.model.config import HeartRegion
+from NISFCore.model.shape_warp import WarpedDecoder
 from NISFCore.views import View
 
 Range = tuple[float | None, float | None]
@@ -76,6 +78,13 @@ LIMITS = (
         (None, 1.8),
         SIMULATED,
         "the heart's shape or look lies far outside what the prior has seen",
+    ),
+    Limits(
+        "shape_warp_mm",
+        (None, 6.0),
+        (None, 15.0),
+        SIMULATED,
+        "the heart had to be bent far from every shape that the prior knows",
     ),
     Limits(
         "psnr_db",
@@ -249,7 +258,22 @@ def _heart_figures(result: FitResult) -> dict[str, float]:
     region = result.prior.info.decoder.region
     figures["region_edge_share"] = _share(_near_edge(points, region), ed[:, FOREGROUND].sum(axis=1))
     figures["lv_seen_share"] = _share(_seen(result, points), ed[:, Label.LV_BLOOD_POOL])
-    return figures
+    return figures | _warp_figures(result, points[ed[:, Label.BACKGROUND] == 0])
+
+
+def _warp_figures(result: FitResult, heart: Points) -> dict[str, float]:
+    """How far the prior's heart is bent at canonical points `(n, 3)` of the heart, at the first
+    time: root mean square, less the shift that all of them share, which is no shape."""
+    decoder = result.decoder
+    if not isinstance(decoder, WarpedDecoder) or not len(heart):
+        return {}
+    device = decoder.sd_mm.device
+    points = torch.tensor(heart, dtype=torch.float32, device=device)
+    with torch.inference_mode():
+        code = torch.from_numpy(result.parameters.code).to(device)
+        moved = decoder.warped(points, decoder.amplitudes_mm(code, 0.0)) - points
+        bent = moved - moved.mean(0)
+    return {"shape_warp_mm": float(bent.square().sum(1).mean().sqrt())}
 
 
 def _function_figures(curve: VolumeCurve) -> dict[str, float]:

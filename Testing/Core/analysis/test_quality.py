@@ -15,6 +15,7 @@ from NISFCore.fitting.fit import fit_study
 from NISFCore.fitting.quality import QualityFlag, QualityReport, Verdict
 from NISFCore.fitting.result import FitResult, SliceMotion
 from NISFCore.geometry.rigid import rigid, rotation_from_rotvec
+from NISFCore.model.shape_warp import ShapeWarp, WarpConfig, warp_modes
 from NISFCore.views import View
 from Testing.Core.fitting.teacher import teacher_prior, teacher_study
 
@@ -29,6 +30,10 @@ def result() -> FitResult:
         found,
         figures=found.figures | {"intersection_ncc_before": 0.8, "intersection_ncc_after": 0.9},
     )
+
+
+def with_warp(result: FitResult, warp: ShapeWarp) -> FitResult:
+    return replace(result, parameters=replace(result.parameters, warp=warp))
 
 
 def limits(name: str) -> Limits:
@@ -94,6 +99,27 @@ def test_a_strange_latent_is_noticed(result: FitResult) -> None:
     assert measured_quality(strange)["latent_rms_sd"] == pytest.approx(5.0, rel=1e-4)
     flag = next(f for f in quality_of(strange).raised if f.name == "latent_rms_sd")
     assert flag.level is Verdict.NOT_RELIABLE
+
+
+@pytest.mark.parametrize(("c", "level"), [(0.0, Verdict.RELIABLE), (9.0, Verdict.CHECK)])
+def test_a_bent_shape_is_noticed(result: FitResult, c: float, level: Verdict) -> None:
+    modes = warp_modes(result.prior.info.decoder.region, WarpConfig())
+    coefficients = np.zeros((len(modes.sd_mm), 3), dtype=np.float32)
+    coefficients[1, 0] = c  # across, one wave more along the longest axis
+    bent = with_warp(result, ShapeWarp(modes, coefficients))
+    value = measured_quality(bent)["shape_warp_mm"]
+    assert limits("shape_warp_mm").flag(value).level is level
+    assert value == pytest.approx(0.0, abs=1e-4) if c == 0 else 6.0 < value < 15.0
+
+
+def test_a_shift_is_no_shape(result: FitResult) -> None:
+    """The longest wave moves all of the heart nearly alike."""
+    modes = warp_modes(result.prior.info.decoder.region, WarpConfig())
+    coefficients = np.zeros((len(modes.sd_mm), 3), dtype=np.float32)
+    coefficients[0, 0] = 1.0
+    bent = with_warp(result, ShapeWarp(modes, coefficients))
+    largest_mm = float(np.sqrt(8) * modes.sd_mm[0])
+    assert 0 < measured_quality(bent)["shape_warp_mm"] < 0.35 * largest_mm
 
 
 def test_poses_beyond_what_is_usual_are_noticed(result: FitResult) -> None:
