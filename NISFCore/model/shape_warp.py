@@ -222,7 +222,7 @@ class WarpAtPoints:
         """Derivatives `(n_values, 3 n_modes)` by c, summed over each value's points, which are
         consecutive and of one time."""
         k = max(1, len(by_moved) // max(1, n_values))
-        psi = self._psi.view(-1, n_values, k).transpose(0, 1)
+        psi = self._psi.view(len(self._psi), n_values, k).transpose(0, 1)
         static = psi @ by_moved.view(n_values, k, 3)
         beating = static[:, : self._n_beating]
         beat = self._beat[::k]

@@ -15,6 +15,7 @@ import pytest
 
 from NISFCore._version import __version__
 from NISFCore.cli import main
+from NISFCore.fitting.config import N_REFIT_STEPS
 from NISFCore.fitting.storage import load_result
 from Testing.Core.teacher_files import (
     ENDLESS_FIT,
@@ -264,7 +265,7 @@ def test_labels_guide_a_fit_and_a_refit(files: Path, tmp_path: Path, capsys: Tex
     assert "refit ä" in capsys.readouterr().out
     second = load_result(tmp_path / "refit ä")
     assert second.settings["labels"]["files"] == [drawn.name, "LA_4CH_seg.nii"]
-    assert len(second.history) <= 16
+    assert len(second.history) <= N_REFIT_STEPS
 
 
 @pytest.mark.parametrize(

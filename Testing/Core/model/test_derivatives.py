@@ -59,6 +59,16 @@ def test_they_are_those_of_autograd(warped: bool, noise: bool) -> None:
 
 
 @pytest.mark.parametrize("warped", [True, False])
+def test_no_points_have_no_derivatives(warped: bool) -> None:
+    of = decoder(warped)
+    x, t, code = asked(of)
+    traced = DecoderPass(of, x[:0], t[:0], code)
+    with torch.enable_grad():
+        by_points, by_code = traced.gradients(traced.output.intensity)
+    assert by_points.shape == (0, 3) and by_code.shape == (0, code.shape[1])
+
+
+@pytest.mark.parametrize("warped", [True, False])
 def test_they_are_those_of_finite_differences(warped: bool) -> None:
     of = decoder(warped)
     x, t, code = asked(of)

@@ -40,6 +40,7 @@ def test_buttons_at_every_step(quick: Quick) -> None:
     assert quick.ui.studyTable.enabled
 
 
+@pytest.mark.timed
 def test_progress_is_shown(quick: Quick) -> None:
     quick.read_study()
     quick.mode = "fit=slow"
