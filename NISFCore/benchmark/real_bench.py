@@ -190,9 +190,6 @@ def cropped_to(
 ) -> ReferenceFrame:
     """The part of a frame that a result's slice shows."""
     whole = next(s for s in study.slices if s.name == frame.slice_name)
-    part = cropped[frame.slice_name]
-    shift = np.linalg.solve(whole.ras_from_ijk, part.ras_from_ijk[:, 3])
-    col, row = (round(float(v)) for v in shift[:2])
-    window = slice(row, row + part.shape[0]), slice(col, col + part.shape[1])
+    window = whole.window_of(cropped[frame.slice_name])
     labels, known = frame.labels[window], np.ascontiguousarray(frame.known[window])
     return replace(frame, labels=labels, known=known)

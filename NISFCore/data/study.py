@@ -143,6 +143,12 @@ class CineSlice:
         frames = np.ascontiguousarray(self.frames[window])
         return replace(self, frames=frames, ras_from_ijk=ras_from_ijk, labels=labels)
 
+    def window_of(self, part: "CineSlice") -> tuple[slice, slice]:
+        """Rows and columns of this slice that `part`, which was `cropped` from it, shows."""
+        first = np.linalg.solve(self.ras_from_ijk, part.ras_from_ijk[:, 3])
+        column, row = (round(float(v)) for v in first[:2])
+        return slice(row, row + part.shape[0]), slice(column, column + part.shape[1])
+
     def _fail(self, name: str, text: str) -> StudyError:
         return StudyError(f"slice {self.name!r}, {name}: {text}")
 

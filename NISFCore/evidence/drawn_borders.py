@@ -194,10 +194,7 @@ def _cropped(
     entry: SliceGuidance, study: CineStudy, slices: Mapping[str, CineSlice]
 ) -> SliceGuidance:
     whole = next(s for s in study.slices if s.name == entry.slice_name)
-    part = slices[entry.slice_name]
-    first = np.linalg.solve(whole.ras_from_ijk, part.ras_from_ijk[:, 3])
-    column, row = (round(float(v)) for v in first[:2])
-    window = slice(row, row + part.shape[0]), slice(column, column + part.shape[1])
+    window = whole.window_of(slices[entry.slice_name])
     return replace(entry, probabilities=entry.probabilities[window], known=entry.known[window])
 
 

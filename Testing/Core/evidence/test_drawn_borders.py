@@ -148,6 +148,7 @@ def test_strokes_tell_only_where_they_are() -> None:
 def test_cropped_slices_are_compared_where_they_lie() -> None:
     cropped = CineStudy(tuple(s.cropped((8, 5), (75, 90)) for s in STUDY.slices))
     window = np.s_[8:83, 5:95]
+    assert STUDY.slices[0].window_of(cropped.slices[0]) == window
     entries = tuple(
         SliceGuidance(e.slice_name, 0, e.probabilities[window], e.known[window])
         for e in network().entries
