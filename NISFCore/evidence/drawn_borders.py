@@ -45,6 +45,7 @@ Mask = npt.NDArray[np.bool_]
 LabelImage = npt.NDArray[np.intp]
 
 Spacing = tuple[float, float]
+"""mm between rows and between columns, as arrays are indexed."""
 
 HEART = (Label.LV_BLOOD_POOL, Label.LV_MYOCARDIUM, Label.RV_BLOOD_POOL)
 UNKNOWN = -1
@@ -142,8 +143,7 @@ def _compared(
     for mine, theirs in _pairs(list(evidence), drawn, slices):
         cine = slices[mine.slice_name]
         distances = [
-            _distances(_labels(mine), _labels(theirs), border, cine.spacing_mm)
-            for border in BORDERS
+            _distances(_labels(mine), _labels(theirs), border, _spacing(cine)) for border in BORDERS
         ]
         n_points = np.array([float(len(d)) for d in distances])
         mean_mm = np.array([d.sum() for d in distances]) / np.maximum(n_points, 1)
@@ -207,6 +207,11 @@ def _without(entry: SliceGuidance, said: Mask | None) -> SliceGuidance:
     return replace(entry, probabilities=p, known=known)
 
 
+def _spacing(cine: CineSlice) -> Spacing:
+    i_mm, j_mm = cine.spacing_mm
+    return j_mm, i_mm
+
+
 def _labels(entry: SliceGuidance) -> LabelImage:
     return np.where(entry.known, entry.probabilities.argmax(-1), UNKNOWN)
 
@@ -239,12 +244,12 @@ def _border_pixels(labels: LabelImage, border: Border) -> Mask:
 
 def _moved(entry: SliceGuidance, cine: CineSlice, outward_mm: Field) -> SliceGuidance:
     """Its probabilities around the heart, as a smooth motion of the pixels takes them along."""
-    window = _window(_labels(entry), cine.spacing_mm)
+    window = _window(_labels(entry), _spacing(cine))
     if window is None or not outward_mm.any():
         return entry
     part = SliceGuidance("", 0, entry.probabilities[window], entry.known[window])
     p = entry.probabilities.copy()
-    p[window] = _carried(part, cine.spacing_mm, outward_mm)
+    p[window] = _carried(part, _spacing(cine), outward_mm)
     return replace(entry, probabilities=p)
 
 

@@ -145,6 +145,31 @@ def test_strokes_tell_only_where_they_are() -> None:
     np.testing.assert_allclose(grown(part), grown(whole), atol=0.3)
 
 
+def test_pixels_need_not_be_square() -> None:
+    """2.5 mm between rows, 1 mm between columns; the annotator's cavity is 2 mm larger."""
+    A = np.diag([1.0, 2.5, 8.0, 1.0])
+    A[:3, 3] = -60.0, -60.0, 0.0
+    B = A.copy()
+    B[2, 3] = 6.0
+    study = still_study(A, B, shape=(48, 120))
+    y, x = np.indices((48, 120)) * np.array([2.5, 1.0])[:, None, None] - 60.0
+
+    def drawn(k: int, cavity_mm: float) -> SliceGuidance:
+        r = np.hypot(x, y)
+        labels = np.where(r < 40, Label.LV_MYOCARDIUM, Label.BACKGROUND)
+        labels[r < cavity_mm] = Label.LV_BLOOD_POOL
+        p = np.eye(N_LABELS, dtype=np.float32)[labels]
+        return SliceGuidance(study.slices[k].name, 0, p, np.ones(labels.shape, dtype=np.bool_))
+
+    network = Guidance(tuple(drawn(k, 24.0) for k in (0, 1)))
+    found = as_drawn(network, Guidance((drawn(0, 26.0),)), study, study, np.eye(4))
+    cavity = found.entries[1].probabilities.argmax(-1) == Label.LV_BLOOD_POOL
+    along_x_mm = np.ptp(x[24, cavity[24]]) / 2
+    by_area_mm = np.sqrt(cavity.sum() * 2.5 / np.pi)
+    assert along_x_mm == pytest.approx(25.4, abs=0.7)
+    assert by_area_mm == pytest.approx(25.4, abs=1.0)
+
+
 def test_cropped_slices_are_compared_where_they_lie() -> None:
     cropped = CineStudy(tuple(s.cropped((8, 5), (75, 90)) for s in STUDY.slices))
     window = np.s_[8:83, 5:95]
