@@ -14,6 +14,7 @@ class MotionPrior:
     Attributes:
         global_deg, global_mm: the whole heart against the frame found from the planes.
         slice_deg, slice_mm: each slice against the others (breath-holds).
+        uncrossed_mm: a slice's shift through its plane, where no other slice crosses it.
         log_scale: intensity scale of each slice.
         log_gain: each coefficient of the receive gain (see `receive_gain`).
         tissue_offset: how much brighter or darker a tissue is (see `tissue_offset`), 1 being the
@@ -26,6 +27,7 @@ class MotionPrior:
     global_mm: float = 8.0
     slice_deg: float = 1.0
     slice_mm: float = 3.0
+    uncrossed_mm: float = 1.0
     log_scale: float = 0.1
     log_gain: float = 0.15
     tissue_offset: float = 0.05

@@ -14,7 +14,11 @@ from NISFCore.fitting.config import GaussNewtonConfig
 from NISFCore.fitting.crossing_slices import crossing_equations
 from NISFCore.fitting.jacobian import joined, linearise
 from NISFCore.fitting.label_term import label_equations
-from NISFCore.fitting.motion_prior import learned_precision, prior_precision
+from NISFCore.fitting.motion_prior import (
+    learned_precision,
+    prior_precision,
+    uncrossed_precision,
+)
 from NISFCore.fitting.normal_equations import FadingMemory, NormalEquations, normal_equations
 from NISFCore.fitting.problem import (
     VOXELS_PER_PART,
@@ -70,10 +74,12 @@ class _Solver:
         self.mean = prior.latent_mean.to(problem.device)
         self.u = torch.zeros_like(self.mean)
         self.poses = Poses.identity(1, n_slices, problem.device)
-        precision = prior_precision(len(self.mean), n_slices, config.motion_prior)
-        self.precision = precision.to(problem.device)
+        n_latent, sd = len(self.mean), config.motion_prior
+        normal = problem.table.slices.axes[:, :, 2]
+        self.known = prior_precision(n_latent, n_slices, sd).to(problem.device)
+        self.restraint = uncrossed_precision(normal, n_latent, sd).to(problem.device)
         self.memory, self.damping = FadingMemory(), config.first_damping
-        self.information = torch.zeros_like(self.precision)
+        self.information = torch.zeros_like(self.known)
         self.n_steps = self.n_small = 0
         self.warped = prior.decoder if isinstance(prior.decoder, WarpedDecoder) else None
 
@@ -86,8 +92,13 @@ class _Solver:
         return Estimate((self.mean + self.A @ self.u)[None], self.poses)
 
     @property
+    def precision(self) -> Tensor:
+        """What holds the unknowns back at a step."""
+        return self.known + self.restraint
+
+    @property
     def posterior(self) -> Posterior:
-        covariance = torch.linalg.inv(self.information + self.precision)
+        covariance = torch.linalg.inv(self.information + self.known)
         return Posterior(covariance, self.A.double())
 
     def run(self) -> None:
@@ -108,17 +119,18 @@ class _Solver:
         average = self._with_crossing(average, theta)
         self.information = average.H
         if settled:
-            self.precision = learned_precision(
-                self.precision, theta, self.posterior.covariance, len(self.u), config.motion_prior
+            self.known = learned_precision(
+                self.known, theta, self.posterior.covariance, len(self.u), config.motion_prior
             )
-        step = damped_step(average, theta, self.precision, self.damping)
+        precision = self.precision
+        step = damped_step(average, theta, precision, self.damping)
         self.u, self.poses = apply_step(self.u, self.poses, step)
         self._unfold()
         self.damping = max(config.last_damping, self.damping * config.damping_factor)
         self.n_steps += 1
-        cost = new.cost + float(theta @ self.precision @ theta)
+        cost = new.cost + float(theta @ precision @ theta)
         self.recorder.record(cost, mse, self.estimate)
-        size = float((step @ (average.H + self.precision) @ step / len(step)).sqrt())
+        size = float((step @ (average.H + precision) @ step / len(step)).sqrt())
         return size if settled else float("inf")
 
     @property

@@ -10,6 +10,11 @@ expectation maximisation, Dempster et al. 1977):
     S = (m s^2 I + sum_j (t_j t_j^T + C_j)) / (m + n_slices)
 
 C_j being the posterior covariance of t_j. Without C_j, uncertain slices would count as still ones.
+
+A slice that no other slice crosses shows of a shift through its plane only that the heart's section
+changes, and so does a heart of another length or shape: a stack of such slices is stretched to what
+the prior knows. So these shifts are held back (`uncrossed_precision`). It is a restraint, no
+knowledge: standard errors are those without it.
 """
 
 import math
@@ -18,9 +23,12 @@ import torch
 from torch import Tensor
 
 from NISFCore.fitting.config import MotionPrior
+from NISFCore.fitting.crossing_images import MIN_ANGLE_DEG
 from NISFCore.fitting.unknowns import GLOBAL, PER_SLICE
 from NISFCore.labels import N_LABELS
 from NISFCore.model.receive_gain import N_GAIN
+
+MAX_PARALLEL = math.cos(math.radians(MIN_ANGLE_DEG))
 
 
 def prior_precision(n_latent: int, n_slices: int, sd: MotionPrior) -> Tensor:
@@ -31,6 +39,23 @@ def prior_precision(n_latent: int, n_slices: int, sd: MotionPrior) -> Tensor:
     per_slice = [sd.slice_deg * rad] * 3 + [sd.slice_mm] * 3 + [sd.log_scale]
     deviations = torch.tensor([1.0] * n_latent + pose + look + per_slice * n_slices).double()
     return torch.diag(deviations**-2)
+
+
+def uncrossed_precision(normal: Tensor, n_latent: int, sd: MotionPrior) -> Tensor:
+    """What holds back shifts through the planes of slices that no other slice crosses,
+    `(n_unknowns, n_unknowns)`.
+
+    Args:
+        normal: unit normals of all slices `(n_slices, 3)`, canonical.
+    """
+    n_slices, normal = len(normal), normal.double().cpu()
+    is_crossed = ((normal @ normal.T).abs() < MAX_PARALLEL).any(dim=1)
+    first = n_latent + GLOBAL
+    restraint = torch.zeros(first + PER_SLICE * n_slices, first + PER_SLICE * n_slices).double()
+    for j in torch.nonzero(~is_crossed)[:, 0].tolist():
+        a = first + PER_SLICE * j + 3
+        restraint[a : a + 3, a : a + 3] = torch.outer(normal[j], normal[j]) / sd.uncrossed_mm**2
+    return restraint
 
 
 def learned_precision(

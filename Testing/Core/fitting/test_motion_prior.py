@@ -7,7 +7,11 @@ import pytest
 import torch
 
 from NISFCore.fitting.config import MotionPrior
-from NISFCore.fitting.motion_prior import learned_precision, prior_precision
+from NISFCore.fitting.motion_prior import (
+    learned_precision,
+    prior_precision,
+    uncrossed_precision,
+)
 from NISFCore.fitting.unknowns import GLOBAL, PER_SLICE
 from NISFCore.labels import N_LABELS
 from NISFCore.model.receive_gain import N_GAIN
@@ -32,8 +36,8 @@ def shift_covariance(precision: torch.Tensor, j: int = 0) -> np.ndarray:
 
 
 def test_every_unknown_has_its_deviation() -> None:
-    sd = prior_precision(N_LATENT, 2, MotionPrior(5.0, 8.0, 1.0, 3.0, 0.1, 0.2, 0.07)).diagonal()
-    sd = sd**-0.5
+    given = MotionPrior(5.0, 8.0, 1.0, 3.0, log_scale=0.1, log_gain=0.2, tissue_offset=0.07)
+    sd = prior_precision(N_LATENT, 2, given).diagonal() ** -0.5
     rad = math.pi / 180
     per_slice = [1 * rad] * 3 + [3.0] * 3 + [0.1]
     expected = [1.0] * 3 + [5 * rad] * 3 + [8.0] * 3 + [0.2] * N_GAIN + [0.07] * N_LABELS
@@ -71,3 +75,22 @@ def test_nothing_else_is_learned() -> None:
     assert torch.equal(after[:FIRST], before[:FIRST])
     scales = [FIRST + PER_SLICE * j + 6 for j in range(N_SLICES)]
     assert torch.equal(after[scales], before[scales])
+
+
+def test_slices_that_nothing_crosses_are_held_back_along_their_normal_only() -> None:
+    normal = torch.tensor([[0.0, 0.6, 0.8]]).repeat(3, 1)
+    held = uncrossed_precision(normal, N_LATENT, MotionPrior(uncrossed_mm=0.5))
+    assert held.shape == (FIRST + 3 * PER_SLICE,) * 2
+    own = held[FIRST : FIRST + PER_SLICE, FIRST : FIRST + PER_SLICE]
+    along = torch.tensor([0.0, 0.6, 0.8]).double()
+    np.testing.assert_allclose(own[3:6, 3:6] @ along, 4.0 * along, rtol=1e-6)
+    np.testing.assert_allclose(own[3:6, 3:6] @ torch.tensor([1.0, 0, 0]).double(), 0.0)
+    assert float(held.abs().sum()) == pytest.approx(3 * float(own[3:6, 3:6].abs().sum()))
+
+
+def test_slices_that_another_one_crosses_are_not_held_back() -> None:
+    tilted = [0.0, math.sin(math.radians(5.0)), math.cos(math.radians(5.0))]
+    parallel = torch.tensor([[0.0, 0.0, 1.0], [0.0, 0.0, -1.0], tilted])
+    assert bool(uncrossed_precision(parallel, N_LATENT, SD).any())
+    with_long_axis = torch.cat([parallel, torch.tensor([[1.0, 0.0, 0.0]])])
+    assert not bool(uncrossed_precision(with_long_axis, N_LATENT, SD).any())
