@@ -13,8 +13,16 @@ class Label(IntEnum):
     RV_BLOOD_POOL = 3
 
 
-UNKNOWN = 255
+EITHER = 0xF0
+"""Added to 2^k for each label k that a pixel may have, it gives the number of that set."""
+UNKNOWN = 0xFF
 """In reference labels: nobody said what this pixel is, which is not background."""
+
+
+def either(*labels: Label) -> int:
+    """The number in reference labels of a pixel that has one of these labels, unknown which;
+    `UNKNOWN` if it may have any."""
+    return EITHER | sum(1 << label for label in {*labels})
 
 
 @dataclass(frozen=True)

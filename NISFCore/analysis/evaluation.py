@@ -63,7 +63,6 @@ from NISFCore.geometry.field import HeartBox
 from NISFCore.geometry.planes import pixel_centres_ras
 from NISFCore.geometry.rigid import invert_rigid
 from NISFCore.geometry.spaces import Affine, Points, apply_affine
-from NISFCore.labels import UNKNOWN
 from NISFCore.progress import CancelToken, ProgressReporter
 
 DENSE_SPACING_MM = 2.0
@@ -219,9 +218,7 @@ def _count_labels(
     elif cine.labels is not None and cine.labels.annotated.any():
         figures.has_labels = True
         annotated = cine.labels.annotated
-        true = cine.labels.values[annotated]
-        known = true != UNKNOWN
-        figures.dice.add(plane.labels[annotated][known], true[known])
+        figures.dice.add(plane.labels[annotated], cine.labels.values[annotated])
 
 
 def motion_errors(fitted: FittedStudy, truth: HeartTruth) -> tuple[MotionErrors, MotionErrors]:

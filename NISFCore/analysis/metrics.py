@@ -12,6 +12,7 @@ import numpy.typing as npt
 from scipy.ndimage import minimum_filter
 from skimage.metrics import structural_similarity
 
+from NISFCore.data.label_sets import is_open
 from NISFCore.data.study import CineSlice
 from NISFCore.errors import StudyError
 from NISFCore.geometry.planes import pixel_centres_ras
@@ -41,13 +42,17 @@ class DiceCounts:
     ) -> None:
         """Count two label maps of the same shape.
 
+        Pixels of which either leaves open whether they have a label (see `NISFCore.labels`) do
+        not count for that label.
+
         Where `b` is a part of a larger label map, `whole_b` has as many voxels of every label as
         that whole.
         """
         if a.shape != b.shape:
             raise ValueError(f"label maps: got shapes {a.shape} and {b.shape}, expected the same")
         for label in FOREGROUND:
-            in_a, in_b = a == label, b == label
+            in_a = (a == label) & ~is_open(b, label)
+            in_b = (b == label) & ~is_open(a, label)
             size_b = np.count_nonzero(in_b if whole_b is None else whole_b == label)
             self._both[label] += int(np.count_nonzero(in_a & in_b))
             self._sum[label] += int(np.count_nonzero(in_a) + size_b)

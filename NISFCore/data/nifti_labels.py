@@ -12,7 +12,7 @@ import numpy.typing as npt
 from NISFCore.data.nifti_images import NiftiImage
 from NISFCore.errors import StudyError
 from NISFCore.geometry.spaces import Affine, invert_affine
-from NISFCore.labels import UNKNOWN, Label
+from NISFCore.labels import EITHER, UNKNOWN, Label
 
 ACDC_NUMBERS: dict[int, Label] = {
     1: Label.RV_BLOOD_POOL,
@@ -37,12 +37,13 @@ def label_numbers(
 ) -> tuple[dict[int, Label], str]:
     """Number in the file -> label, and a note on what was assumed ("" if given).
 
-    255 is unknown in every file, whatever its numbers: not every pixel need be labelled.
+    255 is unknown in every file, whatever its numbers, and so are sets of labels (`either` in
+    `NISFCore.labels`): not every pixel need be labelled.
 
     Raises:
         StudyError: if a number has no known meaning.
     """
-    values = {int(v) for v in np.unique(labels.data)} - {0, UNKNOWN}
+    values = {int(v) for v in np.unique(labels.data)} - {0, *range(EITHER + 1, UNKNOWN + 1)}
     if given is not None:
         numbers = {int(k): Label(v) for k, v in given.items()}
         note = ""
@@ -65,7 +66,7 @@ def renumbered(labels: NiftiImage, numbers: Mapping[int, Label]) -> Volume:
     """`(n_phases, n_k, n_j, n_i)` in the numbers of `NISFCore.labels`."""
     values = np.rint(np.asarray(labels.data, dtype=np.float64)).astype(np.int64)
     table = np.zeros(max([*numbers, int(values.max()), UNKNOWN]) + 1, dtype=np.uint8)
-    table[UNKNOWN] = UNKNOWN
+    table[EITHER : UNKNOWN + 1] = np.arange(EITHER, UNKNOWN + 1)
     for number, label in numbers.items():
         table[number] = int(label)
     return table[values]

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
+from NISFCore.data.label_sets import possible_labels
 from NISFCore.errors import StudyError
 from NISFCore.geometry.planes import centre_ras, normal_ras
 from NISFCore.geometry.spaces import Affine, Points, apply_affine
-from NISFCore.labels import N_LABELS, UNKNOWN
+from NISFCore.labels import EITHER, N_LABELS, UNKNOWN
 from NISFCore.views import View
 
 MAX_ABS_POSITION_MM = 5000.0
@@ -41,7 +42,8 @@ class SliceLabels:
     """Reference labels of a slice, for training and evaluation only.
 
     Attributes:
-        values: `(n_phases, rows, cols)` uint8, see `NISFCore.labels`; `UNKNOWN` says nothing.
+        values: `(n_phases, rows, cols)` uint8, see `NISFCore.labels`; `UNKNOWN` says nothing,
+            and sets of labels (`either`) a part.
         annotated: `(n_phases,)` bool; phases that are False carry no information.
     """
 
@@ -203,9 +205,10 @@ class CineSlice:
             raise self._fail("labels", f"expected uint8 of shape {self.frames.shape}")
         if labels.annotated.shape != (self.n_phases,) or labels.annotated.dtype != np.bool_:
             raise self._fail("labels.annotated", f"expected {self.n_phases} bool values")
-        strange = labels.values[(labels.values >= N_LABELS) & (labels.values != UNKNOWN)]
+        means_something = np.asarray(possible_labels().any(axis=1))
+        strange = labels.values[~means_something[labels.values]]
         if strange.size:
-            allowed = f"0..{N_LABELS - 1} and {UNKNOWN} for unknown"
+            allowed = f"0..{N_LABELS - 1}, {UNKNOWN} for unknown, and sets ({EITHER} + 2^k + ...)"
             raise self._fail("labels", f"got label {strange.max()}, allowed: {allowed}")
 
 

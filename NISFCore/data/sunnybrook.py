@@ -38,10 +38,7 @@ _ATLAS_ID = re.compile(r"^SCD\d{7}$", re.IGNORECASE)
 # Below a common ancestor: SC-HF-I-01, or that in a folder (of a folder) of contours.
 _CONTOUR_PLACES = ("SC-*", "*[Cc]ontours*/SC-*", "*[Cc]ontours*/*[Cc]ontours*/SC-*")
 
-NO_RV = (
-    "Sunnybrook contours show the left ventricle only: in annotated phases the right ventricle "
-    "counts as background"
-)
+NO_RV = "Sunnybrook contours show no right ventricle: what lies outside of the left may be one"
 
 
 def is_sunnybrook_study(path: Path) -> bool:
@@ -119,7 +116,7 @@ def _with_contours(read: DicomStudy, contours: Mapping[int, ImageContours]) -> C
     labels = {n: slice_labels(r, contours, left_out) for n, r in drawn_on.items()}
     slices = tuple(replace(s, labels=labels.get(s.name)) for s in read.study.slices)
     n_phases = sum(int(found.annotated.sum()) for found in labels.values() if found is not None)
-    said = [f"{n_phases} image(s) have both contours", *left_out.messages()]
+    said = [f"{n_phases} image(s) have contours", *left_out.messages()]
     if n_phases:
         said.append(NO_RV)
     return replace(read.study, slices=slices, warnings=(*read.study.warnings, *said))

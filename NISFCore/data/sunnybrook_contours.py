@@ -18,7 +18,11 @@ from skimage.draw import polygon2mask
 
 from NISFCore.data.dicom_frames import FrameRecord
 from NISFCore.data.study import SliceLabels
-from NISFCore.labels import Label
+from NISFCore.labels import Label, either
+
+LV = either(Label.LV_BLOOD_POOL, Label.LV_MYOCARDIUM)
+NO_LV = either(Label.BACKGROUND, Label.RV_BLOOD_POOL)
+NO_LV_BLOOD = either(Label.BACKGROUND, Label.LV_MYOCARDIUM, Label.RV_BLOOD_POOL)
 
 MIN_POINTS = 3
 MAX_OUTSIDE_PIXELS = 0.5
@@ -43,8 +47,6 @@ class ImageContours:
 class LeftOut:
     """Images whose contours are not used, by number, and why."""
 
-    endocardium_only: list[int] = field(default_factory=list)
-    epicardium_only: list[int] = field(default_factory=list)
     unreadable: list[int] = field(default_factory=list)
     outside: list[int] = field(default_factory=list)
     no_image: list[int] = field(default_factory=list)
@@ -52,8 +54,6 @@ class LeftOut:
     def messages(self) -> list[str]:
         """One line for each reason that occurred."""
         reasons = (
-            (self.endocardium_only, "have an endocardium only: their myocardium is unknown"),
-            (self.epicardium_only, "have an epicardium only"),
             (self.unreadable, "have a contour file that is no list of points"),
             (self.outside, "have a contour that leaves the image"),
             (self.no_image, "belong to no image of the short-axis cine"),
@@ -105,7 +105,7 @@ def contoured_series(
 def slice_labels(
     records: Sequence[FrameRecord], contours: Mapping[int, ImageContours], left_out: LeftOut
 ) -> SliceLabels | None:
-    """Labels of one slice; a phase is annotated where both contours were drawn.
+    """Labels of one slice; a phase is annotated where a contour was drawn.
 
     Args:
         records: the image of each phase.
@@ -130,27 +130,34 @@ def slice_labels(
 def _frame_labels(
     number: int, contours: ImageContours, shape: tuple[int, int], left_out: LeftOut
 ) -> npt.NDArray[np.uint8] | None:
-    if contours.endocardium is None or contours.epicardium is None:
-        is_endo = contours.epicardium is None
-        (left_out.endocardium_only if is_endo else left_out.epicardium_only).append(number)
-        return None
-    endocardium, epicardium = _polygon(contours.endocardium), _polygon(contours.epicardium)
-    if endocardium is None or epicardium is None:
+    files = (contours.endocardium, contours.epicardium)
+    endocardium, epicardium = (None if file is None else _polygon(file) for file in files)
+    drawn = [polygon for polygon in (endocardium, epicardium) if polygon is not None]
+    if len(drawn) < 2 - files.count(None):
         left_out.unreadable.append(number)
         return None
-    if not (_is_inside(endocardium, shape) and _is_inside(epicardium, shape)):
+    if not all(_is_inside(polygon, shape) for polygon in drawn):
         left_out.outside.append(number)
         return None
     return rasterised(endocardium, epicardium, shape)
 
 
 def rasterised(
-    endocardium: Polygon, epicardium: Polygon, shape: tuple[int, int]
+    endocardium: Polygon | None, epicardium: Polygon | None, shape: tuple[int, int]
 ) -> npt.NDArray[np.uint8]:
-    """`(rows, cols)` labels of the pixels whose centres the polygons enclose."""
-    labels = np.zeros(shape, dtype=np.uint8)
-    labels[polygon2mask(shape, epicardium[:, ::-1])] = Label.LV_MYOCARDIUM
-    labels[polygon2mask(shape, endocardium[:, ::-1])] = Label.LV_BLOOD_POOL
+    """`(rows, cols)` labels of the pixels whose centres the polygons enclose.
+
+    Nobody drew the RV: what lies outside may be RV, and may be the wall too where the epicardium
+    was not drawn.
+    """
+    if epicardium is None:
+        labels = np.full(shape, NO_LV_BLOOD, dtype=np.uint8)
+    else:
+        inside = LV if endocardium is None else int(Label.LV_MYOCARDIUM)
+        labels = np.full(shape, NO_LV, dtype=np.uint8)
+        labels[polygon2mask(shape, epicardium[:, ::-1])] = inside
+    if endocardium is not None:
+        labels[polygon2mask(shape, endocardium[:, ::-1])] = Label.LV_BLOOD_POOL
     return labels
 
 

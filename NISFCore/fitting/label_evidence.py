@@ -63,8 +63,7 @@ class LabelEvidence:
             slice_index=self.slice_index[pixel],
             cycle_fraction=self.cycle_fraction[pixel],
             intensity=torch.zeros_like(self.cycle_fraction[pixel]),
-            label=target.argmax(1),
-            has_label=torch.ones_like(pixel, dtype=torch.bool),
+            possible=torch.ones_like(target, dtype=torch.bool),
         )
         return batch, target
 

@@ -5,8 +5,6 @@ import math
 import torch
 from torch import Tensor
 
-from NISFCore.labels import N_LABELS
-
 DICE_WEIGHTS = (1.0, 2.0, 4.0, 3.0)
 """Background, LV blood pool, LV myocardium, RV blood pool."""
 
@@ -27,26 +25,34 @@ def noise_loss(predicted: Tensor, observed: Tensor, noise_sd: Tensor) -> Tensor:
     return 20.0 / math.log(10.0) * torch.mean(0.5 * (r / noise_sd) ** 2 + torch.log(noise_sd))
 
 
-def dice_loss(probabilities: Tensor, label: Tensor, has_label: Tensor) -> Tensor:
-    """L_Dice: one minus the weighted soft Dice over the batch, annotated voxels only.
+def dice_loss(probabilities: Tensor, possible: Tensor) -> Tensor:
+    """L_Dice: one minus the weighted soft Dice over the batch, of each label over the voxels of
+    which it is known whether they have it. A label that some may have and none surely has does not
+    count: only where it is not would be heard, and it would vanish elsewhere too.
 
     Args:
         probabilities: `(n, 4)`.
-        label: `(n,)` int64.
-        has_label: `(n,)` bool; voxels of unannotated frames are not supervised.
+        possible: `(n, 4)` bool, the labels that a voxel may have (see `NISFCore.labels`).
     """
-    mask = has_label.to(probabilities)[:, None]
-    truth = torch.nn.functional.one_hot(label, N_LABELS).to(probabilities) * mask
-    p = probabilities * mask
+    has, is_known = said_of_labels(possible)
+    truth, p = has.to(probabilities), probabilities * is_known
     overlap = (p * truth).sum(0)
     size = p.sum(0) + truth.sum(0)
     dice = (2 * overlap + 1.0) / (size + 1.0)
-    weights = probabilities.new_tensor(DICE_WEIGHTS)
-    return 1.0 - (weights * dice).sum() / weights.sum()
+    counts = has.any(dim=0) | is_known.all(dim=0)
+    weights = probabilities.new_tensor(DICE_WEIGHTS) * counts
+    return (weights * (1.0 - dice)).sum() / weights.sum().clamp(min=1.0)
 
 
-def label_cross_entropy(probabilities: Tensor, label: Tensor, has_label: Tensor) -> Tensor:
-    """Mean -log p(label) over annotated voxels (0 if there is none)."""
-    p = probabilities.gather(1, label[:, None])[:, 0].clamp(min=1e-6)
-    mask = has_label.to(p)
+def said_of_labels(possible: Tensor) -> tuple[Tensor, Tensor]:
+    """Which labels voxels have, and of which labels it is known, each `(n, 4)` bool."""
+    is_one = possible.sum(dim=1, keepdim=True) == 1
+    return possible & is_one, is_one | ~possible
+
+
+def label_cross_entropy(probabilities: Tensor, possible: Tensor) -> Tensor:
+    """Mean -log of the probability of all possible labels together, over the voxels of which
+    something is known (0 if there is none)."""
+    p = (probabilities * possible).sum(dim=1).clamp(min=1e-6)
+    mask = (~possible.all(dim=1)).to(p)
     return -(torch.log(p) * mask).sum() / mask.sum().clamp(min=1.0)

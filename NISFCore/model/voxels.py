@@ -12,17 +12,19 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from NISFCore.data.label_sets import possible_labels
 from NISFCore.data.study import CineSlice, CineStudy
 from NISFCore.errors import StudyError
 from NISFCore.geometry.frame import CanonicalFrame
 from NISFCore.geometry.planes import pixel_centres_ras
 from NISFCore.geometry.spaces import apply_affine, apply_direction
-from NISFCore.labels import UNKNOWN
+from NISFCore.labels import N_LABELS, UNKNOWN
 from NISFCore.model.config import HeartRegion
 from NISFCore.model.psf import SIGMA_PER_FWHM
 
 MIN_REGION_PIXELS = 50
 """A slice with fewer pixels inside the heart region says nothing about the heart."""
+POSSIBLE = torch.from_numpy(possible_labels())
 
 
 @dataclass(frozen=True)
@@ -44,14 +46,14 @@ class SliceTable:
 
 @dataclass(frozen=True)
 class VoxelBatch:
-    """n voxels: canonical nominal position, slice, time, observed intensity and label."""
+    """n voxels: canonical nominal position, slice, time, observed intensity, and which labels they
+    may have, `(n, N_LABELS)`: all where nobody said."""
 
     position_mm: Tensor
     slice_index: Tensor
     cycle_fraction: Tensor
     intensity: Tensor
-    label: Tensor
-    has_label: Tensor
+    possible: Tensor
 
     def __len__(self) -> int:
         return int(self.slice_index.shape[0])
@@ -99,7 +101,7 @@ class VoxelTable:
         for phase in range(int(self.n_phases.max())):
             pixel = torch.nonzero(self.n_phases > phase)[:, 0]
             value = self.first_value[pixel] + phase * self.value_stride[pixel]
-            is_heart[pixel] |= (self.labels[value] > 0) & (self.labels[value] != UNKNOWN)
+            is_heart[pixel] |= (self.labels[value] > 0) & (self.labels[value] < N_LABELS)
         return torch.nonzero(is_heart)[:, 0]
 
     def sample(
@@ -127,15 +129,13 @@ class VoxelTable:
         phase = torch.minimum(phase, n_phases - 1)
         value = self.first_value[pixel] + phase * self.value_stride[pixel]
         row = self.first_phase[pixel] + phase
-        label = self.labels[value].long()
-        is_known = label != UNKNOWN
+        number = torch.where(self.has_label[row], self.labels[value], UNKNOWN).long()
         return VoxelBatch(
             position_mm=self.position_mm[pixel],
             slice_index=self.slice_index[pixel],
             cycle_fraction=self.cycle_fraction[row],
             intensity=self.values[value].to(self.position_mm),
-            label=torch.where(is_known, label, 0),
-            has_label=self.has_label[row] & is_known,
+            possible=POSSIBLE.to(device)[number],
         )
 
 

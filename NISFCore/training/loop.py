@@ -195,10 +195,10 @@ def objective(
     fidelity = minus_psnr
     if config.decoder.predicts_noise:
         fidelity = noise_loss(prediction.intensity, batch.intensity, prediction.noise_sd)
-    loss = fidelity + dice_loss(prediction.label_probabilities, batch.label, batch.has_label)
+    loss = fidelity + dice_loss(prediction.label_probabilities, batch.possible)
     if config.cross_entropy > 0:
         loss = loss + config.cross_entropy * label_cross_entropy(
-            prediction.label_probabilities, batch.label, batch.has_label
+            prediction.label_probabilities, batch.possible
         )
     weights = sum(p.square().sum() for p in state.decoder.parameters())
     subjects = table.slices.subject[batch.slice_index]

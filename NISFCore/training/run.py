@@ -14,6 +14,7 @@ import torch
 from NISFCore.config import to_json_object
 from NISFCore.errors import Cancelled, CohortError, ConfigError, OutputError
 from NISFCore.files import check_new_file, write_bytes_atomically, write_text_atomically
+from NISFCore.labels import LABEL_INFO
 from NISFCore.model.device import resolve_device
 from NISFCore.model.prior import Prior
 from NISFCore.model.voxels import VoxelTable, concatenate
@@ -115,6 +116,8 @@ def train_prior(
     training, validation = split_cohort(tables, config.n_validation_subjects)
     with process_group(device):
         table = concatenate(training).to(device)
+        if start is None:
+            check_all_labels(table)
         state = new_state(table, config, device, start)
         # decided together: a process that begins alone would wait for the others for ever
         if any_process(files.checkpoint.exists(), state.device):
@@ -142,6 +145,20 @@ def train_prior(
             prior.save(out)
             files.checkpoint.unlink(missing_ok=True)
     return prior
+
+
+def check_all_labels(table: VoxelTable) -> None:
+    """Refuse a cohort from which a label cannot be learned.
+
+    Raises:
+        CohortError: if nobody drew it.
+    """
+    missing = [info.name for label, info in LABEL_INFO.items() if not (table.labels == label).any()]
+    if missing:
+        raise CohortError(
+            f"no subject has a labelled {' or '.join(missing)}: begin with a prior that knows it "
+            "(--start bundled), or add subjects that have it"
+        )
 
 
 def split_cohort(

@@ -4,11 +4,12 @@ alone with the decoder frozen, as at fitting time, then intensities and labels a
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from NISFCore.labels import FOREGROUND, LABEL_INFO, N_LABELS
 from NISFCore.model.decoder import Decoder
 from NISFCore.model.forward_model import Prediction, predict
-from NISFCore.model.losses import psnr_loss
+from NISFCore.model.losses import psnr_loss, said_of_labels
 from NISFCore.model.motion_correction import Poses
 from NISFCore.model.psf import NO_PSF
 from NISFCore.model.voxels import VoxelTable
@@ -70,14 +71,13 @@ def validate(
     with torch.no_grad():
         prediction = predict(decoder, batch, table.slices, latents, poses, NO_PSF)
     psnr_db = -float(psnr_loss(prediction.intensity, batch.intensity))
-    return {"psnr_db": psnr_db} | _dice(prediction, batch.label, batch.has_label)
+    return {"psnr_db": psnr_db} | _dice(prediction, batch.possible)
 
 
-def _dice(prediction: Prediction, label: Tensor, has_label: Tensor) -> dict[str, float]:
-    """Hard Dice per foreground label over the annotated voxels."""
-    estimate = prediction.label_probabilities.argmax(1)[has_label]
-    truth = label[has_label]
-    pairs = torch.bincount(truth * N_LABELS + estimate, minlength=N_LABELS**2)
-    C = pairs.view(N_LABELS, N_LABELS).double()
-    dice = 2 * C.diagonal() / (C.sum(0) + C.sum(1)).clamp(min=1)
+def _dice(prediction: Prediction, possible: Tensor) -> dict[str, float]:
+    """Hard Dice per foreground label over the voxels of which it is known."""
+    truth, is_known = said_of_labels(possible)
+    estimate = functional.one_hot(prediction.label_probabilities.argmax(1), N_LABELS) * is_known
+    both, size = (estimate * truth).sum(0), (estimate.sum(0) + truth.sum(0)).clamp(min=1)
+    dice = 2 * both.double() / size
     return {f"dice_{LABEL_INFO[i].key}": float(dice[i]) for i in FOREGROUND}

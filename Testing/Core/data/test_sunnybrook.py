@@ -1,4 +1,4 @@
-"""Sunnybrook: contours find their images, only whole annotations count, damage is said."""
+"""Sunnybrook: contours find their images, what nobody drew stays unknown, damage is said."""
 
 import re
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 
 from NISFCore.data.read import read_study
 from NISFCore.data.study import CineStudy
-from NISFCore.data.sunnybrook_contours import rasterised
+from NISFCore.data.sunnybrook_contours import LV, NO_LV, NO_LV_BLOOD, rasterised
 from NISFCore.labels import Label
 from NISFCore.views import View
 from Testing.Core.generators.odd_studies import HEART
@@ -59,9 +59,9 @@ def annotated(study: CineStudy) -> dict[tuple[int, int], np.ndarray]:
 
 
 def left_ventricle(k: int, phase: int) -> np.ndarray:
-    """The blob's blood pool and wall as its images show them."""
+    """The blob's blood pool and wall as its images show them; nobody drew what lies outside."""
     labels = truth(STACK[k])[phase]
-    return np.where(labels == Label.RV_BLOOD_POOL, 0, labels)
+    return np.where((labels == Label.RV_BLOOD_POOL) | (labels == 0), NO_LV, labels)
 
 
 def assert_true(study: CineStudy, expected: set[tuple[int, int]]) -> None:
@@ -83,8 +83,8 @@ def test_contours_of_the_challenge(subject: Path, contours: Path) -> None:
     np.testing.assert_array_equal(study.slices[0].frames, STACK[0].images(HEART))
     assert_true(study, set(BOTH))
     assert study.slices[-1].labels is None
-    assert said(study, "10 image.s. have both contours")
-    assert said(study, "right ventricle counts as background")
+    assert said(study, "10 image.s. have contours")
+    assert said(study, "show no right ventricle")
 
 
 def test_contours_of_the_cardiac_atlas(root: Path) -> None:
@@ -110,15 +110,21 @@ def test_no_contours(subject: Path) -> None:
     assert said(study, "no contours were found for this subject")
 
 
-def test_only_whole_annotations_count(subject: Path, contours: Path) -> None:
-    """An endocardium alone leaves the myocardium unknown; papillary muscles are not used."""
+def test_one_contour_alone_says_what_it_can(subject: Path, contours: Path) -> None:
+    """An endocardium alone leaves the myocardium open; papillary muscles are not used."""
     drawn = {(0, ED): "io", (1, ED): "i", (2, ES): "i", (3, ED): "o"}
     write_contours(contours, drawn)
     save_contour(contours, image_number(0, ED), "p1", circle(3.0, STACK[0]))
     study = read_study(subject)
-    assert_true(study, {(0, ED)})
-    assert said(study, r"2 image.s. left out, they have an endocardium only.*\(9, 20\)")
-    assert said(study, r"1 image.s. left out, they have an epicardium only")
+    found = annotated(study)
+    assert set(found) == set(drawn)
+    np.testing.assert_array_equal(found[0, ED], left_ventricle(0, ED))
+    for k, phase in ((1, ED), (2, ES)):
+        is_blood = truth(STACK[k])[phase] == Label.LV_BLOOD_POOL
+        expected = np.where(is_blood, int(Label.LV_BLOOD_POOL), NO_LV_BLOOD)
+        np.testing.assert_array_equal(found[k, phase], expected)
+    is_lv = np.isin(truth(STACK[3])[ED], (Label.LV_BLOOD_POOL, Label.LV_MYOCARDIUM))
+    np.testing.assert_array_equal(found[3, ED], np.where(is_lv, LV, NO_LV))
 
 
 def test_contours_of_missing_images(subject: Path, contours: Path) -> None:
@@ -159,7 +165,7 @@ def test_the_first_pixel_s_centre_is_the_origin() -> None:
     outer = np.array([[0.6, -0.4], [5.4, -0.4], [5.4, 4.4], [0.6, 4.4]])
     inner = np.array([[1.6, 0.6], [4.4, 0.6], [4.4, 3.4], [1.6, 3.4]])
     labels = rasterised(inner, outer, (8, 9))
-    expected = np.zeros((8, 9), dtype=np.uint8)
+    expected = np.full((8, 9), NO_LV, dtype=np.uint8)
     expected[0:5, 1:6] = Label.LV_MYOCARDIUM
     expected[1:4, 2:5] = Label.LV_BLOOD_POOL
     np.testing.assert_array_equal(labels, expected)

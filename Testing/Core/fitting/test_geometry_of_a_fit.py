@@ -15,6 +15,7 @@ from NISFCore.fitting.problem import Estimate
 from NISFCore.geometry.planes import corners_ras, normal_ras
 from NISFCore.geometry.rigid import invert_rigid, rigid, rotation_from_rotvec, rotvec_from_rotation
 from NISFCore.geometry.spaces import Affine, apply_affine
+from NISFCore.labels import N_LABELS
 from NISFCore.model.decoder import Decoder
 from NISFCore.model.forward_model import Prediction, predict
 from NISFCore.model.motion_correction import Poses
@@ -42,8 +43,7 @@ def predicted(made: Made, index: int, psf: PsfConfig = NO_PSF) -> Prediction:
         slice_index=made.table.slice_index[own],
         cycle_fraction=torch.full((n,), TIME),
         intensity=torch.zeros(n),
-        label=torch.zeros(n, dtype=torch.int64),
-        has_label=torch.zeros(n, dtype=torch.bool),
+        possible=torch.ones(n, N_LABELS, dtype=torch.bool),
     )
     estimate, decoder = made.estimate, made.result.prior.decoder
     with torch.no_grad():

@@ -83,7 +83,7 @@ def test_every_column_of_the_labels_matches_finite_differences(psf: PsfConfig) -
     table = problem.table
     batch = table.sample(40, torch.Generator().manual_seed(0))
     target = torch.softmax(3 * torch.randn(40, N_LABELS, dtype=torch.float64), dim=1)
-    target[:20] = torch.eye(N_LABELS, dtype=torch.float64)[batch.label[:20]]
+    target[:20] = batch.possible[:20].double()
     A = latent_factor(problem.prior.latent_covariance).double()
     u = torch.randn(N_LATENT, dtype=torch.float64) * 0.3
 

@@ -1,12 +1,17 @@
 """`read_cohort`: cohorts in public layouts become voxel tables, and what is left out is said."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from NISFCore.data.sunnybrook_contours import NO_LV, NO_LV_BLOOD
 from NISFCore.errors import CohortError
+from NISFCore.labels import Label
 from NISFCore.model.config import HeartRegion
 from NISFCore.training.cohort import read_cohort, study_folders
+from NISFCore.training.config import DEFAULT
+from NISFCore.training.run import train_prior
 from Testing.Core.generators.public_cohorts import (
     ED,
     ES,
@@ -49,9 +54,13 @@ def test_a_sunnybrook_cohort_trains_the_left_ventricle(tmp_path: Path) -> None:
     write_contours(place, drawn)
     said: list[str] = []
     (table,) = read_cohort(tmp_path, REGION, lambda _i, _n, message: said.append(message))
-    assert int(table.has_label.sum()) == 5
-    assert set(table.labels.unique().tolist()) == {0, 1, 2}
-    assert "right ventricle counts as background" in said[0]
+    assert int(table.has_label.sum()) == 10
+    numbers = set(table.labels[table.labels > 0].unique().tolist())
+    assert numbers == {Label.LV_BLOOD_POOL, Label.LV_MYOCARDIUM, NO_LV, NO_LV_BLOOD}
+    assert "show no right ventricle" in said[0]
+    out = tmp_path / "from-nothing.safetensors"
+    with pytest.raises(CohortError, match=r"no subject has a labelled RV blood pool: .* bundled"):
+        train_prior(tmp_path, out, replace(DEFAULT, n_validation_subjects=0), device="cpu")
 
 
 def test_a_cohort_without_labels_is_refused(tmp_path: Path) -> None:

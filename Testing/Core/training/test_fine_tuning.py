@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from NISFCore.labels import Label, either
 from NISFCore.model.prior import MEAN_WORTH, Prior, updated_statistics
 from NISFCore.training.run import TrainingFiles, train_prior
 from Testing.Core.training.cohorts import CONFIG, write_cohort
@@ -48,6 +49,33 @@ def test_it_begins_better_than_from_nothing(cohort: Path, start: Prior, tmp_path
     new, tuned = psnr_db(tmp_path / "new.safetensors"), psnr_db(tmp_path / "tuned.safetensors")
     assert np.mean(tuned[:5]) > np.mean(new[:5]) + 2
     assert np.mean(tuned[-5:]) > np.mean(new[-5:]) + 1
+
+
+def test_who_draws_the_lv_alone_keeps_the_rv_of_the_prior(start: Prior, tmp_path: Path) -> None:
+    """Outside of the LV "background or RV" is said; "background" would teach that there is none."""
+    config = replace(CONFIG, n_steps=60, open_bands_until=0.0, first_bands=1.0)
+    n_rv = {"before": rv_points(start)}
+    for name, outside in (
+        ("open", either(Label.BACKGROUND, Label.RV_BLOOD_POOL)),
+        ("background", int(Label.BACKGROUND)),
+    ):
+        cohort = write_cohort(tmp_path / name / "cohort", 2, outside)
+        out = tmp_path / name / "tuned.safetensors"
+        n_rv[name] = rv_points(train_prior(cohort, out, config, start=start, device="cpu"))
+    assert n_rv["before"] > 100
+    assert 0.5 * n_rv["before"] < n_rv["open"] < 3 * n_rv["before"]
+    assert n_rv["background"] < 0.1 * n_rv["before"]
+
+
+def rv_points(prior: Prior) -> int:
+    """Of 20,000 points of the region, those that the mean heart takes for RV."""
+    g = torch.Generator().manual_seed(3)
+    region = prior.info.decoder.region
+    x = (2 * torch.rand(20_000, 3, generator=g) - 1) * torch.tensor(region.semi_axes_mm)
+    latent = prior.latent_mean.expand(len(x), -1)
+    with torch.no_grad():
+        found = prior.decoder(x + torch.tensor(region.centre_mm), torch.zeros(len(x)), latent)
+    return int((found.label_logits.argmax(1) == Label.RV_BLOOD_POOL).sum())
 
 
 def test_no_subject_changes_no_statistics_and_many_decide_them() -> None:
