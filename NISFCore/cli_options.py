@@ -39,7 +39,8 @@ class Job:
     """Options of every long command.
 
     Attributes:
-        progress: bars, one JSON object per line on standard output, or nothing.
+        progress: bars (a line now and then where there is no terminal), one JSON object per line
+            on standard output, or nothing.
         cancel_file: the job stops within a second once this file exists.
     """
 

@@ -10,11 +10,12 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from rich.console import Console, RenderableType
 from rich.progress import (
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from NISFCore.fitting.result import FitResult
 
 ProgressStyle = Literal["console", "json", "none"]
+LOG_EVERY_SECONDS = 30.0
 
 
 class ConsoleProgress:
@@ -77,10 +79,37 @@ class ConsoleProgress:
             self._bars.console.print(f"{event.stage} {event.step}: {event.message}", markup=False)
 
 
+class LogProgress:
+    """For a file or a pipe, where bars show nothing until the end: a line now and then."""
+
+    def __init__(
+        self,
+        stream: TextIO,
+        every_seconds: float = LOG_EVERY_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._stream, self._every, self._clock = stream, every_seconds, clock
+        self._last = clock()
+
+    def report(self, event: ProgressEvent) -> None:
+        now = self._clock()
+        if not event.message and now - self._last < self._every:
+            return
+        if not event.message:
+            self._last = now
+        figures = "" if event.psnr_db is None else f", PSNR {event.psnr_db:.2f} dB"
+        said = f": {event.message}" if event.message else ""
+        line = f"{event.stage} {event.step}/{event.total}, {event.seconds:.0f} s{figures}{said}"
+        self._stream.write(line + "\n")
+        self._stream.flush()
+
+
 @contextmanager
 def progress_reporter(style: ProgressStyle) -> Iterator[ProgressReporter]:
     """The reporter for `--progress`; JSON lines go to standard output."""
-    if style == "console":
+    if style == "console" and not sys.stderr.isatty():
+        yield LogProgress(sys.stderr)
+    elif style == "console":
         with ConsoleProgress(Console(stderr=True)) as reporter:
             yield reporter
     elif style == "json":

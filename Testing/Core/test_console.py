@@ -19,6 +19,7 @@ from rich.console import Console
 from NISFCore.analysis.evaluation import Evaluation, evaluate
 from NISFCore.console import (
     ConsoleProgress,
+    LogProgress,
     cancel_on_signal,
     command_line,
     evaluation_table,
@@ -219,3 +220,23 @@ def test_a_terminal_that_knows_no_arrow(tmp_path: Path) -> None:
     assert run.returncode == 0, run.stderr
     assert run.stdout.split() == [b"0.7", b"?", b"0.9", b"?"]
     assert run.stderr.split() == [b"Ergebnis", b"?"]
+
+
+def test_a_log_gets_a_line_now_and_then_and_every_message() -> None:
+    stream, now = io.StringIO(), [0.0]
+    log = LogProgress(stream, every_seconds=30.0, clock=lambda: now[0])
+    for step in range(1, 9):
+        now[0] += 10.0
+        said = "one subject left out" if step == 4 else None
+        log.report(ProgressEvent("training", step, 8, now[0], psnr_db=20.5, message=said))
+    assert stream.getvalue().splitlines() == [
+        "training 3/8, 30 s, PSNR 20.50 dB",
+        "training 4/8, 40 s, PSNR 20.50 dB: one subject left out",
+        "training 6/8, 60 s, PSNR 20.50 dB",
+    ]
+
+
+def test_bars_are_for_terminals_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    with progress_reporter("console") as reporter:
+        assert isinstance(reporter, LogProgress)
