@@ -27,7 +27,7 @@ class MotionPrior:
     global_mm: float = 8.0
     slice_deg: float = 1.0
     slice_mm: float = 3.0
-    uncrossed_mm: float = 1.0
+    uncrossed_mm: float = 1.5
     log_scale: float = 0.1
     log_gain: float = 0.15
     tissue_offset: float = 0.05
