@@ -6,7 +6,7 @@ from typing import Annotated
 
 from tyro.conf import arg
 
-from NISFCore.cli_options import Job, OptionalPath, OptionalText
+from NISFCore.cli_options import Job, OptionalText
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,6 @@ class TrainSlices:
         hearts: simulated hearts to learn from (about a second and 3.5 MB of memory each).
         seed: of hearts, contrast and weights.
         name: shown to users of the network; by default that of the file.
-        start: a network to go on from; random weights if not given.
         overwrite: replace a network that exists.
     """
 
@@ -30,22 +29,17 @@ class TrainSlices:
     hearts: int = 300
     seed: int = 1
     name: OptionalText = None
-    start: OptionalPath = None
     overwrite: bool = False
     job: Annotated[Job, arg(name="")] = Job()
 
     def run(self) -> None:
-        from NISFCore.evidence.network import load_slice_network
         from NISFCore.evidence.training import SliceTrainingConfig, train_slice_network
 
         config = SliceTrainingConfig(
             seed=self.seed, n_hearts=self.hearts, steps=self.steps, minutes=self.minutes
         )
         name = self.out.stem if self.name is None else self.name
-        start = None if self.start is None else load_slice_network(self.start)
         with self.job.supervised() as supervision:
-            network = train_slice_network(
-                config, self.out, name, self.overwrite, start=start, **supervision
-            )
+            network = train_slice_network(config, self.out, name, self.overwrite, **supervision)
         values = {"file": str(self.out), **network.info.training}
         self.job.answer(values, f"slice network: {self.out}")

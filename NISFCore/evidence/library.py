@@ -35,8 +35,6 @@ FRAME_MEAN_Z_MM = 4.0
 lies above the middle of the ventricle, because stacks go on above the base."""
 
 SA_HEIGHTS_MM = (-68.0, 76.0)
-BASAL_HEIGHTS_MM = (22.0, 66.0)
-"""Where the base passes on its way over the cycle: the slices in which networks fail."""
 
 
 @dataclass(frozen=True)
@@ -44,13 +42,12 @@ class PlaneMix:
     """How many planes of each kind are cut from one heart."""
 
     n_short_axis: int = 12
-    n_basal: int = 4
     n_long_axis: int = 9
     n_oblique: int = 3
 
     @property
     def n_planes(self) -> int:
-        return self.n_short_axis + self.n_basal + self.n_long_axis + self.n_oblique
+        return self.n_short_axis + self.n_long_axis + self.n_oblique
 
 
 @dataclass(frozen=True)
@@ -140,18 +137,15 @@ def _widened(parameters: HeartParameters, rng: np.random.Generator) -> HeartPara
 def random_planes(rng: np.random.Generator, mix: PlaneMix) -> list[Affine]:
     """canonical_from_ijk of random planes (1 mm pixels, corner at any place of the plane)."""
     return [
-        *[_short_axis(rng, SA_HEIGHTS_MM, k, mix.n_short_axis) for k in range(mix.n_short_axis)],
-        *[_short_axis(rng, BASAL_HEIGHTS_MM, k, mix.n_basal) for k in range(mix.n_basal)],
+        *[_short_axis(rng, k, mix.n_short_axis) for k in range(mix.n_short_axis)],
         *[_long_axis(rng, LA_AZIMUTHS_DEG[k % 3], 8.0) for k in range(mix.n_long_axis)],
         *[_long_axis(rng, rng.uniform(0.0, 180.0), 25.0) for _ in range(mix.n_oblique)],
     ]
 
 
-def _short_axis(
-    rng: np.random.Generator, heights_mm: tuple[float, float], k: int, n: int
-) -> Affine:
-    """One of `n` planes spread over a range of heights."""
-    low, high = heights_mm
+def _short_axis(rng: np.random.Generator, k: int, n: int) -> Affine:
+    """One of `n` planes spread from below the apex to well above the base."""
+    low, high = SA_HEIGHTS_MM
     height = low + (high - low) * (k + rng.random()) / n
     tilt = rotation_from_rotvec(np.deg2rad(3.0) * rng.standard_normal(3))
     return rigid(tilt, (0.0, 0.0, height))

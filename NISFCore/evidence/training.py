@@ -10,7 +10,6 @@ import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -89,64 +88,40 @@ def train_slice_network(
     overwrite: bool = False,
     progress: ProgressReporter | None = None,
     cancel: CancelToken | None = None,
-    start: SliceNetwork | None = None,
 ) -> SliceNetwork:
-    """Train on simulated hearts, from random weights or from those of `start`; write the network
-    to `out` if given.
+    """Train on simulated hearts; write the network to `out` if given.
 
     Raises:
-        ConfigError: if `start` has another shape than the configuration says.
         OutputError: if `out` exists and may not be replaced, or cannot be written.
         Cancelled: if asked through `cancel`; nothing is written then.
     """
     if out is not None and out.exists() and not overwrite:
         raise OutputError(f"{out} exists; choose another name or allow it to be replaced")
-    first = _first_weights(config, start)
     progress = SilentProgress() if progress is None else progress
     cancel = CancelToken() if cancel is None else cancel
     library = build_library(config.n_hearts, config.seed, config.mix, progress, cancel)
     batches = SliceGenerator(library, config.network.grid, config.seed)
-    begun = time.monotonic()
-    unet, n_steps = _optimised(config, first, batches, progress, cancel)
-    seconds = time.monotonic() - begun
+    start = time.monotonic()
+    unet, n_steps = _optimised(config, batches, progress, cancel)
+    seconds = time.monotonic() - start
     other_seed = config.seed + HELD_OUT_SEED
     held_out = build_library(config.n_held_out, other_seed, config.mix, cancel=cancel)
     checks = SliceGenerator(held_out, config.network.grid, other_seed)
-    minutes = round(seconds / 60, 1)
-    training = {"config": to_json_object(config), "n_steps": n_steps, "minutes": minutes}
-    if start is not None:
-        training["began_with"] = start.info.training
-    network = _calibrated(unet, config, checks, training, name)
+    network = _calibrated(unet, config, checks, n_steps, seconds, name)
     if out is not None:
         network.save(out)
     return network
 
 
-def _first_weights(config: SliceTrainingConfig, start: SliceNetwork | None) -> SliceUNet:
-    """The network that training begins with.
-
-    Raises:
-        ConfigError: if `start` has another shape than the configuration says.
-    """
-    torch.manual_seed(config.seed)
-    if start is None:
-        return SliceUNet(config.network)
-    if start.info.network != config.network:
-        raise ConfigError(
-            f"the network to begin with has the shape {start.info.network}, the configuration asks "
-            f"for {config.network}; they must be the same"
-        )
-    return copy.deepcopy(start.unet).requires_grad_(True).train()
-
-
 def _optimised(
     config: SliceTrainingConfig,
-    unet: SliceUNet,
     batches: SliceGenerator,
     progress: ProgressReporter,
     cancel: CancelToken,
 ) -> tuple[SliceUNet, int]:
     """The averaged network and how many steps it took."""
+    torch.manual_seed(config.seed)
+    unet = SliceUNet(config.network)
     average = copy.deepcopy(unet).requires_grad_(False)
     optimiser = SliceOptimiser(unet, config)
     start, step, smooth = time.monotonic(), 0, 1.0
@@ -232,7 +207,8 @@ def _calibrated(
     unet: SliceUNet,
     config: SliceTrainingConfig,
     checks: SliceGenerator,
-    training: dict[str, Any],
+    n_steps: int,
+    seconds: float,
     name: str,
 ) -> SliceNetwork:
     """The network with its temperature, and how it does on hearts that it was not trained on."""
@@ -242,8 +218,13 @@ def _calibrated(
     logits = [unet(_channels_last(batch.inputs)) for batch in batches]
     temperature = best_temperature(logits, batches)
     dice = _hard_dice(logits, batches)
-    scores = [round(float(d), 4) for d in dice]
-    training = {**training, "held_out_dice": scores, "torch": torch.__version__}
+    training = {
+        "config": to_json_object(config),
+        "n_steps": n_steps,
+        "minutes": round(seconds / 60, 1),
+        "held_out_dice": [round(float(d), 4) for d in dice],
+        "torch": torch.__version__,
+    }
     info = NetworkInfo(config.network, temperature, training, name)
     return SliceNetwork(info, unet.requires_grad_(False).eval())
 

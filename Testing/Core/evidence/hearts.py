@@ -16,7 +16,7 @@ from NISFCore.labels import N_LABELS, Label
 from NISFCore.views import View
 
 SMALL = NetworkConfig(WindowGrid(64, 2.6), (16, 16, 16))
-MIX = PlaneMix(n_short_axis=3, n_basal=1, n_long_axis=3, n_oblique=1)
+MIX = PlaneMix(n_short_axis=4, n_long_axis=3, n_oblique=1)
 
 
 @cache

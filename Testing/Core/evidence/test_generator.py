@@ -12,7 +12,7 @@ from NISFCore.evidence.generator import (
     network_input,
     normalised,
 )
-from NISFCore.evidence.library import BASAL_HEIGHTS_MM, PlaneMix, build_library, random_planes
+from NISFCore.evidence.library import PlaneMix, build_library, random_planes
 from NISFCore.evidence.noise import Dice, blurred
 from NISFCore.evidence.painting import paint, tissue_levels
 from NISFCore.evidence.tissue import Tissue
@@ -22,7 +22,7 @@ from Testing.Core.evidence.hearts import MIX, SMALL, small_library
 
 
 def test_equal_seeds_equal_libraries() -> None:
-    few = PlaneMix(n_short_axis=1, n_basal=0, n_long_axis=1, n_oblique=0)
+    few = PlaneMix(n_short_axis=1, n_long_axis=1, n_oblique=0)
     first, again, other = (build_library(1, seed, few) for seed in (5, 5, 6))
     assert np.array_equal(again.tissues, first.tissues)
     assert np.array_equal(again.surroundings, first.surroundings)
@@ -36,17 +36,8 @@ def test_the_library_beats_and_holds_all_views() -> None:
     beats = (library.tissues != library.tissues[:, :1]).any(axis=(1, 2, 3))
     assert beats.mean() > 0.7
     across = [is_across_axis(A) for A in random_planes(np.random.default_rng(0), MIX)]
-    n_across = MIX.n_short_axis + MIX.n_basal
-    assert across[:n_across] == [True] * n_across
-    assert not any(across[n_across : n_across + MIX.n_long_axis])
-
-
-def test_basal_planes_lie_where_the_base_passes() -> None:
-    only = PlaneMix(n_short_axis=0, n_basal=8, n_long_axis=0, n_oblique=0)
-    heights = [A[2, 3] for A in random_planes(np.random.default_rng(1), only)]
-    low, high = BASAL_HEIGHTS_MM
-    assert min(heights) >= low and max(heights) <= high
-    assert np.all(np.diff(heights) > 0)
+    assert across[: MIX.n_short_axis] == [True] * MIX.n_short_axis
+    assert not any(across[MIX.n_short_axis : MIX.n_short_axis + MIX.n_long_axis])
 
 
 def test_equal_seeds_equal_batches() -> None:

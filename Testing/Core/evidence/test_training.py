@@ -1,6 +1,5 @@
 """Training, small: it learns, repeats itself, calibrates and can be cancelled."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +7,7 @@ import torch
 
 from NISFCore.errors import Cancelled, ConfigError, OutputError
 from NISFCore.evidence.generator import SliceBatch, SliceGenerator
-from NISFCore.evidence.network import NetworkConfig, load_slice_network
+from NISFCore.evidence.network import load_slice_network
 from NISFCore.evidence.training import (
     SliceTrainingConfig,
     best_temperature,
@@ -50,21 +49,6 @@ def test_it_learns_and_writes_a_file(tmp_path: Path) -> None:
     uniform = float(slice_loss(torch.zeros_like(known.targets), known))
     assert learned < 0.75 * uniform
     assert {e.stage for e in events.events} == {"hearts", "training"}
-
-
-def test_training_goes_on_from_a_network() -> None:
-    first = train_slice_network(QUICK)
-    weights = [p.clone() for p in first.unet.parameters()]
-    further = train_slice_network(replace(QUICK, steps=1, seed=4), start=first)
-    known = batch()
-    with torch.no_grad():
-        losses = [float(slice_loss(n.unet(known.inputs), known)) for n in (first, further)]
-    uniform = float(slice_loss(torch.zeros_like(known.targets), known))
-    assert losses[1] < losses[0] + 0.1 * uniform  # one step from random weights learns nothing
-    assert further.info.training["began_with"] == first.info.training
-    assert all(torch.equal(a, b) for a, b in zip(weights, first.unet.parameters(), strict=True))
-    with pytest.raises(ConfigError, match="must be the same"):
-        train_slice_network(replace(QUICK, network=NetworkConfig(SMALL.grid)), start=first)
 
 
 def test_equal_seeds_equal_networks() -> None:
