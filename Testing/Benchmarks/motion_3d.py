@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import tyro
 
+from NISFCore.benchmark.motion_truth import DYSFUNCTIONAL_SHARE
 from NISFCore.data.study import CineStudy
 from NISFCore.motion.cardiac_frame import CIRCUMFERENTIAL, LONGITUDINAL, RADIAL
 from NISFCore.motion.result import MotionResult
@@ -39,6 +40,8 @@ Array = npt.NDArray[np.float64]
 FIRST_SEED = 7_720_000
 TRUTH_SPACING_MM = 4.0
 N_SEGMENT_POINTS = 5
+APICAL_CAP = 17
+"""AHA segment that the axis passes through: nothing runs around the LV there."""
 
 
 @dataclass(frozen=True)
@@ -83,24 +86,28 @@ class Truth:
         segments = truth.aha_segments(points)
         return Truth(points, u, directions, directional_strain(F, directions), segments, es)
 
-    def scores(self, displacement: Array, strain: Array) -> dict[str, float]:
-        """RMSE in mm; errors at ES in points (1 point is a strain of 0.01)."""
+    def scores(self, displacement: Array, strain: Array) -> dict[str, float | None]:
+        """RMSE in mm; errors at ES in points (1 point is a strain of 0.01), None for segments that
+        the heart does not have."""
         error = 100 * (strain - self.strain)
-        members = [self.segments == k for k in np.unique(self.segments)]
-        by_segment = [
-            abs(error[m, CIRCUMFERENTIAL].mean()) for m in members if m.sum() >= N_SEGMENT_POINTS
-        ]
+        every = [self.segments == k for k in np.unique(self.segments) if k != APICAL_CAP]
+        members = [m for m in every if m.sum() >= N_SEGMENT_POINTS]
+        by_segment = np.array([abs(error[m, CIRCUMFERENTIAL].mean()) for m in members])
+        shortening = np.array([-self.strain[m, CIRCUMFERENTIAL].mean() for m in members])
+        is_sick = shortening < DYSFUNCTIONAL_SHARE * shortening.max()
         squares = ((displacement - self.displacement) ** 2).sum(axis=-1)
         return {
             "rmse_mm": float(np.sqrt(squares.mean())),
             "gcs_points": float(abs(error[:, CIRCUMFERENTIAL].mean())),
-            "segmental_points": float(np.mean(by_segment)),
+            "segmental_points": float(by_segment.mean()),
+            "dysfunctional_points": float(by_segment[is_sick].mean()) if is_sick.any() else None,
+            "healthy_points": float(by_segment[~is_sick].mean()),
             "grs_points": float(abs(error[:, RADIAL].mean())),
             "gls_points": float(abs(error[:, LONGITUDINAL].mean())),
         }
 
 
-def score(truth: Truth, result: MotionResult) -> dict[str, float]:
+def score(truth: Truth, result: MotionResult) -> dict[str, float | None]:
     """Scores of one result."""
     field, times = result.displacement_field, result.cycle_fractions
     F = deformation_gradient(field, truth.points_ras, times[[truth.es]])[0]
