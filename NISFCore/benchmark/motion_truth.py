@@ -67,17 +67,17 @@ class PlaneTruth:
         Longitudinal strain is not among them: one short-axis plane does not show it.
         """
         error = POINTS_PER_STRAIN * (self._strain(field) - self.strain)
-        by_segment = self._segment_means(error[:, CIRCUMFERENTIAL])
-        sick = self._dysfunctional()
+        by_segment = segment_means(error[:, CIRCUMFERENTIAL], self.segments)
+        sick = dysfunctional_segments(self.strain, self.segments)
         in_sick = np.isin(self.segments, [k for k in by_segment if k in sick])
         squares = self._squares(field)
         return {
             "rmse_mm": float(np.sqrt(squares.mean())),
             "gcs_points": float(abs(error[:, CIRCUMFERENTIAL].mean())),
             "grs_points": float(abs(error[:, RADIAL].mean())),
-            "segmental_points": _mean_size([*by_segment.values()]),
-            "dysfunctional_points": _mean_size([v for k, v in by_segment.items() if k in sick]),
-            "healthy_points": _mean_size([v for k, v in by_segment.items() if k not in sick]),
+            "segmental_points": mean_size([*by_segment.values()]),
+            "dysfunctional_points": mean_size([v for k, v in by_segment.items() if k in sick]),
+            "healthy_points": mean_size([v for k, v in by_segment.items() if k not in sick]),
             "dysfunctional_mm2": float(squares[:, in_sick].mean()) if in_sick.any() else None,
             "healthy_mm2": float(squares[:, ~in_sick].mean()) if in_sick.any() else None,
             "n_dysfunctional": float(len(sick)),
@@ -93,18 +93,21 @@ class PlaneTruth:
         F = deformation_gradient(field, points, [float(time)])[0]
         return directional_strain(F, self.plane.frame.directions(points))
 
-    def _dysfunctional(self) -> set[int]:
-        """Segments whose shortening is less than a share of the best one's."""
-        shortening = self._segment_means(-self.strain[:, CIRCUMFERENTIAL])
-        limit = DYSFUNCTIONAL_SHARE * max(shortening.values())
-        return {segment for segment, value in shortening.items() if value < limit}
 
-    def _segment_means(self, values: Array) -> dict[int, float]:
-        members = {int(k): self.segments == k for k in np.unique(self.segments)}
-        return {
-            k: float(values[m].mean()) for k, m in members.items() if m.sum() >= N_SEGMENT_POINTS
-        }
+def dysfunctional_segments(strain: Array, segments: npt.NDArray[np.uint8]) -> set[int]:
+    """Segments whose circumferential shortening is less than a share of the best one's; `strain`
+    `(n, 3)` at points of `segments` `(n,)`."""
+    shortening = segment_means(-strain[:, CIRCUMFERENTIAL], segments)
+    limit = DYSFUNCTIONAL_SHARE * max(shortening.values())
+    return {segment for segment, value in shortening.items() if value < limit}
 
 
-def _mean_size(values: list[float]) -> float | None:
+def segment_means(values: Array, segments: npt.NDArray[np.uint8]) -> dict[int, float]:
+    """Mean of values `(n,)` in every segment that enough of the points lie in."""
+    members = {int(k): segments == k for k in np.unique(segments)}
+    return {k: float(values[m].mean()) for k, m in members.items() if m.sum() >= N_SEGMENT_POINTS}
+
+
+def mean_size(values: list[float]) -> float | None:
+    """Mean magnitude; None of nothing."""
     return float(np.mean(np.abs(values))) if values else None

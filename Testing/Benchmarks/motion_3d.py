@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import tyro
 
-from NISFCore.benchmark.motion_truth import DYSFUNCTIONAL_SHARE
+from NISFCore.benchmark.motion_truth import dysfunctional_segments, mean_size, segment_means
 from NISFCore.data.study import CineStudy
 from NISFCore.motion.cardiac_frame import CIRCUMFERENTIAL, LONGITUDINAL, RADIAL
 from NISFCore.motion.result import MotionResult
@@ -39,7 +39,6 @@ from Testing.Benchmarks.motion_runs import KINDS, run, timed, with_labels_of_ed
 Array = npt.NDArray[np.float64]
 FIRST_SEED = 7_720_000
 TRUTH_SPACING_MM = 4.0
-N_SEGMENT_POINTS = 5
 APICAL_CAP = 17
 """AHA segment that the axis passes through: nothing runs around the LV there."""
 
@@ -90,18 +89,16 @@ class Truth:
         """RMSE in mm; errors at ES in points (1 point is a strain of 0.01), None for segments that
         the heart does not have."""
         error = 100 * (strain - self.strain)
-        every = [self.segments == k for k in np.unique(self.segments) if k != APICAL_CAP]
-        members = [m for m in every if m.sum() >= N_SEGMENT_POINTS]
-        by_segment = np.array([abs(error[m, CIRCUMFERENTIAL].mean()) for m in members])
-        shortening = np.array([-self.strain[m, CIRCUMFERENTIAL].mean() for m in members])
-        is_sick = shortening < DYSFUNCTIONAL_SHARE * shortening.max()
+        around = self.segments != APICAL_CAP
+        by_segment = segment_means(error[around, CIRCUMFERENTIAL], self.segments[around])
+        sick = dysfunctional_segments(self.strain[around], self.segments[around])
         squares = ((displacement - self.displacement) ** 2).sum(axis=-1)
         return {
             "rmse_mm": float(np.sqrt(squares.mean())),
             "gcs_points": float(abs(error[:, CIRCUMFERENTIAL].mean())),
-            "segmental_points": float(by_segment.mean()),
-            "dysfunctional_points": float(by_segment[is_sick].mean()) if is_sick.any() else None,
-            "healthy_points": float(by_segment[~is_sick].mean()),
+            "segmental_points": mean_size([*by_segment.values()]),
+            "dysfunctional_points": mean_size([v for k, v in by_segment.items() if k in sick]),
+            "healthy_points": mean_size([v for k, v in by_segment.items() if k not in sick]),
             "grs_points": float(abs(error[:, RADIAL].mean())),
             "gls_points": float(abs(error[:, LONGITUDINAL].mean())),
         }
