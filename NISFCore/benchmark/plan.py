@@ -82,7 +82,7 @@ QUICK = BenchmarkPlan(
     n_classical=1,
     n_held_out=1,
     n_psf=1,
-    n_speed=1,
+    n_speed=3,
     paper_voxels=1024,
 )
 FULL = BenchmarkPlan(

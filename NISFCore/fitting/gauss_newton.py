@@ -35,6 +35,10 @@ from NISFCore.model.shape_warp import WarpedDecoder
 N_SMALL_STEPS = 3
 """So many small steps in a row end the fit: a single one may be chance."""
 
+CROSSING_STEPS = 2
+"""Steps for which what crossing slices say is used: it costs as much as the decoder's part of an
+early step, and relinearised at zero it does not depend on where the step started."""
+
 MIN_STRETCH, WARP_SHRINKAGE = 0.2, 0.9
 """A warp is made smaller until no part of the heart shrinks to less than this share."""
 
@@ -81,6 +85,7 @@ class _Solver:
         self.memory, self.damping = FadingMemory(), config.first_damping
         self.information = torch.zeros_like(self.known)
         self.n_steps = self.n_small = 0
+        self.crossing: tuple[Tensor, Tensor] | None = None
         self.warped = prior.decoder if isinstance(prior.decoder, WarpedDecoder) else None
 
     def begin_at(self, start: Estimate) -> None:
@@ -176,10 +181,12 @@ class _Solver:
         images, config = self.problem.crossing, self.config.crossing
         if images is None or config.points_worth == 0:
             return equations
-        n = len(images.blurred)
-        blur = min(n - 1, n * (self.n_steps + 1) // max(1, self.config.tempered_steps))
-        first = len(self.u) + GLOBAL
-        H, b = crossing_equations(images, self.poses, theta, first, blur, config)
+        if self.crossing is None or self.n_steps % CROSSING_STEPS == 0:
+            n = len(images.blurred)
+            blur = min(n - 1, n * (self.n_steps + 1) // max(1, self.config.tempered_steps))
+            first = len(self.u) + GLOBAL
+            self.crossing = crossing_equations(images, self.poses, theta, first, blur, config)
+        H, b = self.crossing
         return replace(equations, H=equations.H + H, b=equations.b + b)
 
     @property

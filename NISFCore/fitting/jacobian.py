@@ -57,7 +57,8 @@ def linearise(
     k = len(points.weights)
     time = batch.cycle_fraction.repeat_interleave(k)
     x = points.canonical_mm.flatten(0, 1)
-    traced = DecoderPass(problem.prior.decoder, x, time, estimate.latent)
+    decoder, dtype = problem.prior.decoder, problem.hidden_dtype
+    traced = DecoderPass(decoder, x, time, estimate.latent, dtype)
     with torch.enable_grad():
         seen = offset_intensity(traced.output, poses.tissue_offset).view(-1, k) @ points.weights
     df_dx, df_dh = traced.gradients(seen)

@@ -60,7 +60,8 @@ def linearise_labels(
     k = len(points.weights)
     time = batch.cycle_fraction.repeat_interleave(k)
     x = points.canonical_mm.flatten(0, 1)
-    traced = DecoderPass(problem.prior.decoder, x, time, estimate.latent)
+    decoder, dtype = problem.prior.decoder, problem.hidden_dtype
+    traced = DecoderPass(decoder, x, time, estimate.latent, dtype)
     with torch.enable_grad():
         logits = traced.output.label_logits
         p = torch.softmax(logits, dim=1).view(-1, k, target.shape[1])

@@ -16,6 +16,7 @@ from NISFCore.geometry.frame import CanonicalFrame
 from NISFCore.geometry.planes import pixel_centres_ras
 from NISFCore.geometry.spaces import apply_affine
 from NISFCore.model.config import HeartRegion
+from NISFCore.model.device import hidden_dtype
 from NISFCore.model.prior import Prior
 from NISFCore.model.voxels import MIN_REGION_PIXELS, inside_region, voxel_table
 
@@ -52,7 +53,15 @@ def seen_in(
     if guidance is not None:
         border_mm = settings.guidance.border_mm
         labels = label_evidence(guidance, study, cropped, frame, region, border_mm).to(device)
-    return cropped, FitProblem(prior, table.to(device), device, crossing.to(device), labels)
+    problem = FitProblem(
+        prior,
+        table.to(device),
+        device,
+        crossing=crossing.to(device),
+        guidance=labels,
+        hidden_dtype=hidden_dtype(device),
+    )
+    return cropped, problem
 
 
 def with_evidence(

@@ -41,7 +41,8 @@ VOXELS_PER_PART = 2048
 class FitProblem:
     """One study's voxels and the prior, on one device, and with `crossing` the images that slices
     are compared by where they cross. Labels of the study are not used, only
-    somebody's (`guidance`) and the slice network's (`evidence`)."""
+    somebody's (`guidance`) and the slice network's (`evidence`). Where Jacobians are taken, the
+    decoder's hidden layers are computed in `hidden_dtype`, by default that of its weights."""
 
     prior: Prior | SubjectPrior
     table: VoxelTable
@@ -49,6 +50,7 @@ class FitProblem:
     crossing: CrossingImages | None = None
     guidance: LabelEvidence | None = None
     evidence: LabelEvidence | None = None
+    hidden_dtype: torch.dtype | None = None
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Choosing the device to compute on."""
+"""Choosing the device to compute on, and the precision of hidden layers there."""
 
 import torch
 
@@ -19,6 +19,18 @@ def resolve_device(device: str) -> str:
     if device == "cuda" and not works:
         raise ConfigError("device cuda: no usable CUDA GPU here; choose auto or cpu")
     return "cuda" if works else "cpu"
+
+
+def hidden_dtype(device: str) -> torch.dtype:
+    """bfloat16 on processors that multiply it, float32 elsewhere.
+
+    A solver's steps on a GPU wait for their launches, not for products.
+    """
+    if device != "cpu":
+        return torch.float32
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # older torch cannot tell
+    knows = capabilities.get("avx512_bf16", False) or capabilities.get("amx_bf16", False)
+    return torch.bfloat16 if knows else torch.float32
 
 
 def _cuda_works() -> bool:

@@ -85,7 +85,8 @@ def test_continued_is_smooth_across_the_border_and_the_same_inside(
 ) -> None:
     inside = heart.contains(points)
     cut, continued = heart.evaluate(points, 0.2), heart.evaluate_continued(points, 0.2)
-    np.testing.assert_array_equal(continued.intensity[inside], cut.intensity[inside])
+    # other points beside them: some processors then add up products in another order
+    np.testing.assert_allclose(continued.intensity[inside], cut.intensity[inside], atol=1e-6)
     assert (continued.intensity[~inside] > 0).all()
     assert isinstance(heart, ContinuedField)
 
