@@ -42,7 +42,7 @@ from NISFCore.motion.plane import plane_of
 from NISFCore.motion.priors.file import MotionPrior, bundled_motion_prior, load_motion_prior
 from NISFCore.motion.priors.subjects import drawn_kind, simulated_plane
 from NISFCore.motion.result import MotionResult
-from NISFCore.motion.tagged_plane import tagged_plane
+from NISFCore.motion.tagged_plane import TaggedPlane, tagged_plane
 from NISFCore.phantom.displacement import DisplacementTruth
 from NISFCore.phantom.scanner import simulate_study
 from NISFCore.phantom.tagging import SimulatedTagged
@@ -67,10 +67,12 @@ class MotionBench:
         yield Task("tuning", self._tuning)
         subjects = list(self.plan.subjects())
         for subject in subjects:
-            yield Task(f"plane-{subject.number}", partial(self._plane, subject))
+            yield Task(f"usual-{subject.number}", partial(self._usual, subject))
+        for subject in subjects[: self.plan.n_raced]:
+            yield Task(f"arms-{subject.number}", partial(self._arms, subject))
         for subject in subjects[: self.plan.n_cine]:
             yield Task(f"cine-{subject.number}", partial(self._cine, subject))
-        for subject in subjects[: self.plan.n_space]:
+        for subject in self.plan.in_space():
             yield Task(f"space-{subject.number}", partial(self._space, subject))
 
     def parts(self) -> MotionParts:
@@ -82,7 +84,8 @@ class MotionBench:
             return [values["part"] for values in found if values is not None]
 
         tuning = self.store.load("tuning") or {"part": {}}
-        return MotionParts(tuning["part"], all_of("plane"), all_of("cine"), all_of("space"))
+        found = [all_of(name) for name in ("usual", "arms", "cine", "space")]
+        return MotionParts(tuning["part"], *found)
 
     def _key(self) -> str:
         """Changes with everything that decides what the parts hold."""
@@ -91,8 +94,7 @@ class MotionBench:
         return text_hash(settings, code_hash(layers), *(f.read_bytes() for f in self._files))
 
     def _race(self, simulated: SimulatedTagged) -> Race:
-        seen = tagged_plane(list(simulated.study.slices), DEFAULT)
-        truth = PlaneTruth.of(simulated.truth, seen.plane)
+        seen, truth = _seen(simulated)
         return Race(self.plan, seen, truth, self.priors, self.cancel)
 
     def _tuning(self) -> Answer:
@@ -103,20 +105,25 @@ class MotionBench:
             sweeps.append({arm.value: race.sweep(arm) for arm in Arm})
         return {"rates": best_rates(sweeps, self.plan), "sweeps": sweeps}, {}
 
-    def _plane(self, subject: PlannedSubject) -> Answer:
-        simulated = simulated_plane(subject.seed, subject.kind, subject.change)
-        race = self._race(simulated)
-        tuning = self.store.load("tuning")
-        assert tuning is not None  # the first part
-        rates = tuning["part"]["rates"]
-        slices = list(simulated.study.slices)
-        usual = scored(race.truth, race.seen.field(DEFAULT), partial(fit_tagged_plane, slices))
+    def _usual(self, subject: PlannedSubject) -> Answer:
+        simulated = _simulated(subject)
+        seen, truth = _seen(simulated)
+        still, slices = seen.field(DEFAULT), list(simulated.study.slices)
+        scores = scored(truth, still, partial(fit_tagged_plane, slices, cancel=self.cancel))
         return {
             "group": subject.group.value,
             "seed": subject.seed,
-            "usual": usual,
-            "arms": {arm.value: race.arm(arm, rates) for arm in Arm},
+            "still_mm": truth.rmse_mm(still),
+            **scores,
         }, {}
+
+    def _arms(self, subject: PlannedSubject) -> Answer:
+        race = self._race(_simulated(subject))
+        tuning = self.store.load("tuning")
+        assert tuning is not None  # the first part
+        rates = tuning["part"]["rates"]
+        arms = {arm.value: race.arm(arm, rates) for arm in Arm}
+        return {"group": subject.group.value, "seed": subject.seed, "arms": arms}, {}
 
     def _cine(self, subject: PlannedSubject) -> Answer:
         cine, truth = self._untagged(subject)
@@ -134,6 +141,16 @@ class MotionBench:
         drawn = subject.drawn()
         simulated = simulate_study(drawn.heart, drawn.protocol, subject.seed)
         return simulated.study.slices[0], DisplacementTruth(simulated.truth)
+
+
+def _simulated(subject: PlannedSubject) -> SimulatedTagged:
+    return simulated_plane(subject.seed, subject.kind, subject.change)
+
+
+def _seen(simulated: SimulatedTagged) -> tuple[TaggedPlane, PlaneTruth]:
+    """A plane as fits see it, and its truth."""
+    seen = tagged_plane(list(simulated.study.slices), DEFAULT)
+    return seen, PlaneTruth.of(simulated.truth, seen.plane)
 
 
 FAILED = "failed"
@@ -229,16 +246,13 @@ def summary(bench: MotionBench, parts: MotionParts) -> dict[str, Any]:
         "rates": parts.tuning.get("rates", {}),
         "n_diverged": sum(
             steps["has_diverged"]
-            for part in parts.planes
+            for part in parts.arms
             for arm in part["arms"].values()
             for steps in arm.values()
             if isinstance(steps, dict) and "has_diverged" in steps
         ),
-        "n_failed": sum(
-            FAILED in scores["flags"]
-            for scores in (*(p["usual"] for p in parts.planes), *parts.cines)
-        ),
-        "n_flagged": int(np.sum(["tag_wrapping" in p["usual"]["flags"] for p in parts.planes])),
+        "n_failed": sum(FAILED in scores["flags"] for scores in (*parts.usuals, *parts.cines)),
+        "n_flagged": int(np.sum(["tag_wrapping" in p["flags"] for p in parts.usuals])),
         "benchmark_seconds": sum(p["part_seconds"] for p in done if p is not None),
         "machine": machine(),
         "versions": versions(),

@@ -19,13 +19,15 @@ class MotionParts:
 
     Attributes:
         tuning: each arm's rates, and how they were found.
-        planes: arms and the usual fit of each subject's tagged plane.
+        usuals: usual fits of a tagged plane.
+        arms: descents from every beginning in a tagged plane.
         cines: fits of untagged planes.
         spaces: fits in space.
     """
 
     tuning: Part
-    planes: Sequence[Part]
+    usuals: Sequence[Part]
+    arms: Sequence[Part]
     cines: Sequence[Part]
     spaces: Sequence[Part]
 
@@ -41,12 +43,12 @@ class MotionFigure:
 
 def usual(name: str) -> Callable[[MotionParts], float | None]:
     """Mean over subjects of one score of the usual fit."""
-    return lambda parts: mean(part["usual"][name] for part in parts.planes)
+    return lambda parts: mean(part[name] for part in parts.usuals)
 
 
 def arm_rmse(parts: MotionParts, arm: Arm, steps: str) -> float:
     """Mean RMSE in mm of an arm after a budget."""
-    return mean(part["arms"][arm.value][steps]["rmse_mm"] for part in parts.planes)
+    return mean(part["arms"][arm.value][steps]["rmse_mm"] for part in parts.arms)
 
 
 def ratio_to_random(parts: MotionParts, arms: Iterable[Arm], steps: str) -> float | None:
@@ -102,8 +104,14 @@ FIGURES = (
     MotionFigure(
         "dysfunction_ratio",
         "Mean absolute error of circumferential strain in segments that shorten by less than half "
-        "of their heart's best one, over that in the same hearts' other segments; usual fit.",
-        lambda parts: dysfunction_ratio([part["usual"] for part in parts.planes]),
+        "of their heart's best one, over that in the same hearts' other segments; usual fit in "
+        "space (first healthy and dysfunctional subjects).",
+        lambda parts: dysfunction_ratio(parts.spaces),
+    ),
+    MotionFigure(
+        "dysfunction_ratio_plane",
+        "The same of the usual fit of a single tagged plane, which other tissue comes through.",
+        lambda parts: dysfunction_ratio(parts.usuals),
     ),
     MotionFigure(
         "cine_rmse_mm",
@@ -113,7 +121,7 @@ FIGURES = (
     MotionFigure(
         "tagged_3d_rmse_mm",
         "RMSE in space over the LV wall and all frames, usual fit of six short-axis and three "
-        "long-axis tagged planes (first subjects only).",
+        "long-axis tagged planes (first healthy and dysfunctional subjects).",
         lambda parts: mean(part["rmse_mm"] for part in parts.spaces),
     ),
     MotionFigure(

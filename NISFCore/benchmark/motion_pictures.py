@@ -25,7 +25,7 @@ SHOWN = ("all", "large motion", "distant family")
 def trajectories(parts: MotionParts, plan: MotionPlan) -> bytes:
     """RMSE over steps, every arm: all subjects, and the two groups that are hardest for a prior."""
     steps = [0, *plan.budgets]
-    chosen = [(name, found) for name, found in grouped(parts.planes) if name in SHOWN]
+    chosen = [(name, found) for name, found in grouped(parts.arms) if name in SHOWN]
     with rc_context(CHART_STYLE):
         figure = Figure(figsize=(4.0 * len(chosen), 3.8), layout="constrained")
         axes = figure.subplots(1, len(chosen), squeeze=False)[0]

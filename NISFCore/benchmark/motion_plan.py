@@ -36,6 +36,9 @@ class Group(str, Enum):
     other sides, planes nearer to apex and base."""
 
 
+SPACE_GROUPS = (Group.HEALTHY, Group.DYSFUNCTIONAL)
+
+
 class Arm(str, Enum):
     """Where a descent begins."""
 
@@ -65,7 +68,8 @@ class MotionPlan:
 
     Attributes:
         groups: that are measured.
-        n_per_group: subjects of each group.
+        n_per_group: subjects of each group, whose tagged plane is fitted as usual.
+        n_raced: first subjects on which every arm descends.
         n_tuning: subjects on which each arm's rate is tuned.
         budgets: steps of the descents, each a descent of its own; the last one stands for
             convergence.
@@ -73,19 +77,21 @@ class MotionPlan:
             is not smaller, or of the last.
         rates: that are tried, of coefficients; the network's are five times as high.
         opening_share: as `DescentConfig`; the same for every arm.
-        n_cine, n_space: first subjects whose untagged cine, or tagged planes in space, are fitted.
+        n_cine: first subjects whose untagged cine is fitted.
+        n_space: first subjects of each of `SPACE_GROUPS` whose tagged planes are fitted in space.
         seed: of the first subject.
     """
 
     groups: tuple[Group, ...] = tuple(Group)
-    n_per_group: int = 4
+    n_per_group: int = 8
+    n_raced: int = 24
     n_tuning: int = 2
     budgets: tuple[int, ...] = (5, 10, 20, 50, 100)
     tuned_at: tuple[int, ...] = (20, 50)
     rates: tuple[float, ...] = (1e-5, 5e-5, 2e-4, 4e-4)
     opening_share: float = 0.5
     n_cine: int = 8
-    n_space: int = 2
+    n_space: int = 3
     seed: int = FIRST_SEED
 
     def __post_init__(self) -> None:
@@ -101,6 +107,12 @@ class MotionPlan:
         for k in range(self.n_subjects):
             turn, index = divmod(k, len(self.groups))
             yield PlannedSubject(k + 1, self.seed + k, self.groups[index], turn)
+
+    def in_space(self) -> Iterator["PlannedSubject"]:
+        """Those that are fitted in space."""
+        for subject in self.subjects():
+            if subject.group in SPACE_GROUPS and subject.round < self.n_space:
+                yield subject
 
     def tuned_budget(self, budget: int) -> int:
         """The budget whose rate this one takes."""

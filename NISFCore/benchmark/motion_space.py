@@ -2,23 +2,20 @@
 
 import time
 
-import numpy as np
-
 from NISFCore.benchmark.motion_figures import Part
 from NISFCore.benchmark.motion_plan import PlannedSubject
-from NISFCore.motion.strain import displacement_ras
+from NISFCore.benchmark.motion_truth import SpaceTruth
 from NISFCore.motion.study_fit import fit_tagged_study
 from NISFCore.phantom.protocol import sample_protocol
 from NISFCore.phantom.tagging import simulate_tagged_study
 from NISFCore.progress import CancelToken
 
 PRESET = "tagged-3d"
-TRUTH_SPACING_MM = 4.0
 
 
 def space_part(subject: PlannedSubject, cancel: CancelToken) -> Part:
-    """RMSE in mm over the LV wall and all frames, usual fit of six short-axis and three long-axis
-    planes of the subject's heart, with labels of all frames.
+    """Scores of the usual fit of six short-axis and three long-axis planes of the subject's heart,
+    with labels of all frames.
 
     Raises:
         Cancelled: during the fit.
@@ -29,12 +26,9 @@ def space_part(subject: PlannedSubject, cancel: CancelToken) -> Part:
     began = time.process_time()
     result = fit_tagged_study(simulated.study, cancel=cancel)
     seconds = time.process_time() - began
-    points, times = simulated.truth.wall_points(TRUTH_SPACING_MM), result.cycle_fractions
-    true = np.stack([simulated.truth.displacement_mm(points, float(t)) for t in times])
-    error = displacement_ras(result.displacement_field, points, times) - true
     return {
         "group": subject.group.value,
-        "rmse_mm": float(np.sqrt((error**2).sum(axis=-1).mean())),
+        **SpaceTruth.of(simulated.truth, result.cycle_fractions).scores_of(result),
         "seconds": seconds,
         "flags": [flag.code for flag in result.flags],
     }

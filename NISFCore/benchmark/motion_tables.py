@@ -15,6 +15,7 @@ from NISFCore.benchmark.motion_plan import Arm, Group, MotionPlan
 from NISFCore.benchmark.tables import Cell, Table
 
 SCORES = ("rmse_mm", "gcs_points", "segmental_points", "grs_points")
+SEGMENTS = ("dysfunctional_points", "healthy_points")
 
 
 def all_tables(parts: MotionParts, plan: MotionPlan) -> list[Table]:
@@ -23,6 +24,7 @@ def all_tables(parts: MotionParts, plan: MotionPlan) -> list[Table]:
     found = [
         headline_table(parts),
         usual_table(parts),
+        space_table(parts),
         *trajectories,
         group_table(parts),
         dysfunction_table(parts, plan),
@@ -43,25 +45,31 @@ def headline_table(parts: MotionParts) -> Table:
 def usual_table(parts: MotionParts) -> Table:
     """The usual fit by group."""
     rows: list[tuple[Cell, ...]] = []
-    for name, chosen in grouped(parts.planes):
-        scores = [part["usual"] for part in chosen]
-        figures = [mean(s[key] for s in scores) for key in (*SCORES, "seconds")]
-        still = mean(part["arms"][Arm.RANDOM.value]["0"]["rmse_mm"] for part in chosen)
-        rows.append((name, len(chosen), still, *figures))
-    columns = ("group", "subjects", "motion mm", *SCORES, "seconds")
+    for name, chosen in grouped(parts.usuals):
+        keys = ("still_mm", *SCORES, *SEGMENTS, "seconds")
+        rows.append((name, len(chosen), *(mean(s[key] for s in chosen) for key in keys)))
+    columns = ("group", "subjects", "motion mm", *SCORES, *SEGMENTS, "seconds")
     title = "The usual fit of a tagged plane (Gauss-Newton), means over subjects"
     return Table("usual", title, columns, tuple(rows))
+
+
+def space_table(parts: MotionParts) -> Table:
+    """Fits in space by group."""
+    keys = (*SCORES, "gls_points", *SEGMENTS, "seconds")
+    rows: list[tuple[Cell, ...]] = []
+    for name, chosen in grouped(parts.spaces):
+        rows.append((name, len(chosen), *(mean(s[key] for s in chosen) for key in keys)))
+    title = "The usual fit of six short-axis and three long-axis tagged planes, means over subjects"
+    return Table("space", title, ("group", "subjects", *keys), tuple(rows) if parts.spaces else ())
 
 
 def score_table(parts: MotionParts, plan: MotionPlan, score: str) -> Table:
     """One score of every arm after every budget."""
     steps = ["0", *(str(n) for n in plan.budgets)]
-    rows = tuple(
-        (arm.value, *(_arm_mean(parts.planes, arm, n, score) for n in steps)) for arm in Arm
-    )
-    title = f"{score} after so many steps, mean over all subjects"
+    rows = tuple((arm.value, *(_arm_mean(parts.arms, arm, n, score) for n in steps)) for arm in Arm)
+    title = f"{score} after so many steps, mean over {len(parts.arms)} subjects"
     columns = ("initialisation", *(f"{n} steps" for n in steps))
-    return Table(f"steps_{score}", title, columns, rows if parts.planes else ())
+    return Table(f"steps_{score}", title, columns, rows if parts.arms else ())
 
 
 def group_table(parts: MotionParts) -> Table:
@@ -69,10 +77,10 @@ def group_table(parts: MotionParts) -> Table:
     rows = []
     for arm in Arm:
         cells: list[Cell] = [arm.value]
-        for _, chosen in grouped(parts.planes):
+        for _, chosen in grouped(parts.arms):
             cells += [_arm_mean(chosen, arm, n, "rmse_mm") for n in ("0", "20")]
         rows.append(tuple(cells))
-    names = [name for name, _ in grouped(parts.planes)]
+    names = [name for name, _ in grouped(parts.arms)]
     columns = ("initialisation", *(f"{name}, {n}" for name in names for n in ("0", "20")))
     return Table("groups", "rmse_mm by group, before and after 20 steps", columns, tuple(rows))
 
@@ -82,13 +90,13 @@ def dysfunction_table(parts: MotionParts, plan: MotionPlan) -> Table:
     steps = ["0", *(str(n) for n in plan.budgets)]
     rows: list[tuple[Cell, ...]] = []
     for arm in Arm:
-        by_step = [[part["arms"][arm.value][n] for part in parts.planes] for n in steps]
+        by_step = [[part["arms"][arm.value][n] for part in parts.arms] for n in steps]
         rows.append((arm.value, *(dysfunction_ratio(scores) for scores in by_step)))
-    scores = [part["usual"] for part in parts.planes]
-    rows.append(("usual fit", dysfunction_ratio(scores), *(None for _ in plan.budgets)))
+    for name, scores in (("usual fit", parts.usuals), ("usual fit in space", parts.spaces)):
+        rows.append((name, dysfunction_ratio(scores), *(None for _ in plan.budgets)))
     columns = ("initialisation", *(f"{n} steps" for n in steps))
     title = "Error of circumferential strain: dysfunctional segments over healthy ones"
-    return Table("dysfunction", title, columns, tuple(rows) if parts.planes else ())
+    return Table("dysfunction", title, columns, tuple(rows) if parts.arms else ())
 
 
 def rate_table(parts: MotionParts) -> Table:
@@ -104,19 +112,19 @@ def seconds_table(parts: MotionParts) -> Table:
     """Processor seconds of start and descents."""
     rows = []
     for arm in Arm:
-        found = [part["arms"][arm.value] for part in parts.planes]
+        found = [part["arms"][arm.value] for part in parts.arms]
         start = mean(f["start_seconds"] for f in found)
         rows.append((arm.value, start, mean(f["20"]["descent_seconds"] for f in found)))
     columns = ("initialisation", "start", "20 steps")
     title = "Processor seconds of one thread, mean over subjects"
-    return Table("seconds", title, columns, tuple(rows) if parts.planes else ())
+    return Table("seconds", title, columns, tuple(rows) if parts.arms else ())
 
 
-def grouped(planes: Sequence[Part]) -> list[tuple[str, list[Part]]]:
+def grouped(found: Sequence[Part]) -> list[tuple[str, list[Part]]]:
     """All, then each group that there is."""
-    groups = [(g.value, [p for p in planes if p["group"] == g.value]) for g in Group]
-    return [("all", list(planes)), *((name, found) for name, found in groups if found)]
+    groups = [(g.value, [p for p in found if p["group"] == g.value]) for g in Group]
+    return [("all", list(found)), *((name, chosen) for name, chosen in groups if chosen)]
 
 
-def _arm_mean(planes: Sequence[Part], arm: Arm, steps: str, score: str) -> float:
-    return mean(part["arms"][arm.value][steps][score] for part in planes)
+def _arm_mean(arms: Sequence[Part], arm: Arm, steps: str, score: str) -> float:
+    return mean(part["arms"][arm.value][steps][score] for part in arms)

@@ -1,7 +1,8 @@
-"""Exact motion of a simulated plane, and the errors of estimates against it.
+"""Exact motion of simulated hearts, and the errors of estimates against it.
 
-Truth is the displacement of the tissue that lies in the plane at ED, its components in the plane.
-Strain is compared at true ES, in points (a strain of 0.01).
+In a plane, truth is the displacement of the tissue that lies there at ED, its components in the
+plane; in space that of the whole LV wall. Strain is compared at true ES, in points (a strain of
+0.01).
 """
 
 from dataclasses import dataclass
@@ -10,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from NISFCore.motion.cardiac_frame import CIRCUMFERENTIAL, RADIAL
+from NISFCore.motion.cardiac_frame import CIRCUMFERENTIAL, LONGITUDINAL, RADIAL
 from NISFCore.motion.field import DisplacementField
 from NISFCore.motion.plane import Plane
+from NISFCore.motion.result import MotionResult
 from NISFCore.motion.strain import deformation_gradient, directional_strain, displacement_ras
 from NISFCore.phantom.displacement import DisplacementTruth
 
@@ -21,6 +23,9 @@ N_SEGMENT_POINTS = 5
 DYSFUNCTIONAL_SHARE = 0.5
 """A segment that shortens by less than this share of the heart's best one is dysfunctional."""
 POINTS_PER_STRAIN = 100.0
+TRUTH_SPACING_MM = 4.0
+APICAL_CAP = 17
+"""AHA segment that the axis passes through: nothing runs around the LV there."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +97,63 @@ class PlaneTruth:
         points, time = self.plane.points_ras, self.plane.cine.cycle_fractions[self.es]
         F = deformation_gradient(field, points, [float(time)])[0]
         return directional_strain(F, self.plane.frame.directions(points))
+
+
+@dataclass(frozen=True)
+class SpaceTruth:
+    """Truth on a regular grid in the whole wall, in the heart's own directions and segments.
+
+    Attributes:
+        points_ras: `(n, 3)`, at ED.
+        displacement: `(n_times, n, 3)` RAS mm.
+        directions, strain: `(n, 3, 3)`, and `(n, 3)` at ES: radial, circumferential, longitudinal.
+        segments: `(n,)`.
+        es: index of the time.
+    """
+
+    points_ras: Array
+    displacement: Array
+    directions: Array
+    strain: Array
+    segments: npt.NDArray[np.uint8]
+    es: int
+
+    @staticmethod
+    def of(truth: DisplacementTruth, times: Array) -> "SpaceTruth":
+        """At these times of the cycle."""
+        points = truth.wall_points(TRUTH_SPACING_MM)
+        u = np.stack([truth.displacement_mm(points, float(t)) for t in times])
+        directions = truth.cardiac_frame(points)
+        curve = truth.segment_strain(times, TRUTH_SPACING_MM).whole[:, CIRCUMFERENTIAL]
+        es = int(np.argmin(curve))
+        F = truth.deformation_gradient(points, float(times[es]))
+        segments = truth.aha_segments(points)
+        return SpaceTruth(points, u, directions, directional_strain(F, directions), segments, es)
+
+    def scores(self, displacement: Array, strain: Array) -> dict[str, float | None]:
+        """RMSE in mm; errors at ES in points, None for segments that the heart does not have."""
+        error = POINTS_PER_STRAIN * (strain - self.strain)
+        around = self.segments != APICAL_CAP
+        by_segment = segment_means(error[around, CIRCUMFERENTIAL], self.segments[around])
+        sick = dysfunctional_segments(self.strain[around], self.segments[around])
+        squares = ((displacement - self.displacement) ** 2).sum(axis=-1)
+        return {
+            "rmse_mm": float(np.sqrt(squares.mean())),
+            "gcs_points": float(abs(error[:, CIRCUMFERENTIAL].mean())),
+            "segmental_points": mean_size([*by_segment.values()]),
+            "dysfunctional_points": mean_size([v for k, v in by_segment.items() if k in sick]),
+            "healthy_points": mean_size([v for k, v in by_segment.items() if k not in sick]),
+            "grs_points": float(abs(error[:, RADIAL].mean())),
+            "gls_points": float(abs(error[:, LONGITUDINAL].mean())),
+            "n_dysfunctional": float(len(sick)),
+        }
+
+    def scores_of(self, result: MotionResult) -> dict[str, float | None]:
+        """Those of one estimate, whose times are the truth's."""
+        field, times = result.displacement_field, result.cycle_fractions
+        F = deformation_gradient(field, self.points_ras, times[[self.es]])[0]
+        strain = directional_strain(F, self.directions)
+        return self.scores(displacement_ras(field, self.points_ras, times), strain)
 
 
 def dysfunctional_segments(strain: Array, segments: npt.NDArray[np.uint8]) -> set[int]:

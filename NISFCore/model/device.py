@@ -28,7 +28,8 @@ def hidden_dtype(device: str) -> torch.dtype:
     """
     if device != "cpu":
         return torch.float32
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # older torch cannot tell
+    # older torch cannot tell
+    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
     knows = capabilities.get("avx512_bf16", False) or capabilities.get("amx_bf16", False)
     return torch.bfloat16 if knows else torch.float32
 

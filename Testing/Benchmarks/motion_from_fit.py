@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 import tyro
 
+from NISFCore.benchmark.motion_truth import SpaceTruth
 from NISFCore.fitting.storage import RESULT_FILE, load_result
 from NISFCore.motion.cine_study import common_times
 from NISFCore.motion_workflow import corrected_study, motion_of
 from NISFCore.phantom.cohort import TRUTH_FOLDER
 from NISFCore.phantom.displacement import DisplacementTruth
-from Testing.Benchmarks.motion_3d import Truth, scored
+from Testing.Benchmarks.motion_3d import scored
 from Testing.Benchmarks.motion_runs import run
 
 
@@ -42,7 +43,7 @@ def subject(folder: Path, fit: Path) -> dict[str, Any]:
     """Scores of one fitted subject."""
     fitted = load_result(fit)
     times = common_times(corrected_study(fitted).slices)
-    truth = Truth.of(DisplacementTruth.load(folder / TRUTH_FOLDER), times)
+    truth = SpaceTruth.of(DisplacementTruth.load(folder / TRUTH_FOLDER), times)
     still = truth.scores(np.zeros((1, 1, 3)), np.zeros_like(truth.strain))
     return {
         "subject": folder.name,

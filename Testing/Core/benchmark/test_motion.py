@@ -46,21 +46,39 @@ def arm(rmse: float, seconds: float = 0.1) -> dict[str, Any]:
     return {"start_seconds": seconds, "0": scores, "20": scores | {"descent_seconds": seconds}}
 
 
-def planes(values: dict[Arm, float]) -> list[dict[str, Any]]:
+def parts(values: dict[Arm, float], in_space: list[dict[str, Any]]) -> MotionParts:
     arms = {a.value: arm(values.get(a, 1.0)) for a in Arm}
-    usual = arm(0.3)["0"] | {"seconds": 0.6, "flags": []}
-    return [{"group": Group.HEALTHY.value, "usual": usual, "arms": arms}]
+    usual = arm(0.3)["0"] | {"group": Group.HEALTHY.value, "seconds": 0.6, "flags": []}
+    sick = usual | {"n_dysfunctional": 2.0, "dysfunctional_points": 0.9}
+    return MotionParts(
+        {}, [usual, sick], [{"group": Group.HEALTHY.value, "arms": arms}], [], in_space
+    )
 
 
 def test_ratios_are_of_the_best_learned_prior_and_the_start() -> None:
-    found = planes({Arm.RANDOM: 2.0, Arm.META: 0.8, Arm.MODES: 0.1, Arm.PHASE: 0.4})
-    figures = headline(MotionParts({}, found, [], []))
+    of_arms = {Arm.RANDOM: 2.0, Arm.META: 0.8, Arm.MODES: 0.1, Arm.PHASE: 0.4}
+    figures = headline(parts(of_arms, in_space=[]))
     # modes are solved for, as the Gauss-Newton start is: they are none of the four
     assert figures["best_prior_ratio_20"] == pytest.approx(0.4)
     assert figures["gn_start_ratio"] == pytest.approx(0.2)
     assert figures["seconds_per_subject"] == pytest.approx(0.6)
     assert figures["cine_rmse_mm"] is None and figures["tagged_3d_rmse_mm"] is None
     assert figures["dysfunction_ratio"] is None
+    assert figures["dysfunction_ratio_plane"] == pytest.approx(3.0)
+
+
+def test_dysfunction_is_a_matter_of_fits_in_space() -> None:
+    in_space = {"rmse_mm": 0.2, "n_dysfunctional": 1.0}
+    in_space |= {"dysfunctional_points": 0.4, "healthy_points": 0.5}
+    figures = headline(parts({}, [in_space]))
+    assert figures["dysfunction_ratio"] == pytest.approx(0.8)
+    assert figures["tagged_3d_rmse_mm"] == pytest.approx(0.2)
+
+
+def test_hearts_in_space_are_the_first_of_their_groups() -> None:
+    chosen = list(MotionPlan().in_space())
+    assert [s.group for s in chosen] == 3 * [Group.HEALTHY, Group.DYSFUNCTIONAL]
+    assert {s.round for s in chosen} == {0, 1, 2}
 
 
 def test_dysfunction_is_compared_within_hearts_that_have_it() -> None:
@@ -85,7 +103,7 @@ def test_budgets_take_the_nearest_tuned_rate() -> None:
 
 def test_groups_are_what_they_say() -> None:
     subjects = {s.group: s for s in MotionPlan().subjects() if s.round == 1}
-    assert len(list(MotionPlan().subjects())) == 24
+    assert len(list(MotionPlan().subjects())) == 48
     half, usual = subjects[Group.HALF_RATE], subjects[Group.HALF_RATE]
     before = drawn_plane(usual.seed, usual.kind).protocol
     assert half.drawn().protocol.n_phases == before.n_phases // 2
@@ -136,13 +154,13 @@ def test_a_run_writes_figures_and_goes_on_from_its_parts(
     content = run_motion(tmp_path / "out", SMALLEST)
     figures = content["figures"]
     assert figures["tagged_rmse_mm"] < 1.0 and figures["gn_start_ratio"] < 0.5
-    assert content["missing"] == {"tagged_3d_rmse_mm": "not measured in this plan"}
+    assert set(content["missing"]) == {"tagged_3d_rmse_mm", "dysfunction_ratio"}
     stored = json.loads((tmp_path / "out" / "benchmark.json").read_text(encoding="utf-8"))
     assert stored["figures"] == figures
     assert (tmp_path / "out" / "figures" / "trajectory.png").read_bytes()[:4] == b"\x89PNG"
     text = (tmp_path / "out" / "benchmark.md").read_text(encoding="utf-8")
     assert "auto-decoder" in text and "Research use only" in text
-    part = tmp_path / "out" / "parts" / "plane-1.json"
+    part = tmp_path / "out" / "parts" / "arms-1.json"
     written = part.stat().st_mtime_ns
     assert run_motion(tmp_path / "out", SMALLEST)["figures"] == figures
     assert part.stat().st_mtime_ns == written
