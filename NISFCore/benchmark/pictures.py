@@ -13,13 +13,14 @@ from matplotlib.figure import Figure
 from skimage.measure import find_contours
 
 from NISFCore.benchmark.figures import Part, Parts
+from NISFCore.benchmark.speed import SHORT_ADAM
 from NISFCore.benchmark.store import Arrays
 from NISFCore.benchmark.tables import LABELS
 from NISFCore.export.figures import AFTER_COLOUR, BEFORE_COLOUR, CHART_STYLE, INK, MUTED
 from NISFCore.labels import FOREGROUND, LABEL_INFO, Label
 
 DPI = 130
-SOLVERS = {"paper": "#e5484d", "tuned Adam": "#f5a623", "ours": "#30a46c"}
+SOLVERS = {"paper": "#e5484d", "tuned Adam": "#f5a623", SHORT_ADAM: "#ffd6a0", "ours": "#30a46c"}
 
 
 def all_pictures(parts: Parts, arrays: dict[str, Arrays]) -> dict[str, bytes]:

@@ -4,7 +4,13 @@ import math
 
 import pytest
 
-from NISFCore.benchmark.speed import WatchedStep, plateau, seconds_to_reach, watched_steps
+from NISFCore.benchmark.speed import (
+    WatchedStep,
+    charged,
+    plateau,
+    seconds_to_reach,
+    watched_steps,
+)
 
 
 def curve(*dice: float) -> list[WatchedStep]:
@@ -26,6 +32,12 @@ def test_a_solver_that_ends_below_has_not_reached_it() -> None:
 def test_the_plateau_is_the_last_fifth() -> None:
     points = curve(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
     assert plateau(points, 10) == pytest.approx((0.8 + 0.9 + 1.0) / 3)
+
+
+def test_a_path_can_be_charged_other_seconds() -> None:
+    points = charged(curve(0.5, 0.7), 0.2)
+    assert [p.seconds for p in points] == pytest.approx([0.2, 0.4])
+    assert [p.dice for p in points] == [0.5, 0.7]
 
 
 def test_long_solvers_are_watched_early_and_late() -> None:
