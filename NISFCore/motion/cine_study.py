@@ -113,7 +113,7 @@ def fit_cine_study(
         cycle_fractions=times,
         has_longitudinal=shows_long_axis(slices, space),
         flags=tuple(flags),
-        settings=to_json_object(config),
+        settings={**to_json_object(config), **({} if tags is None else tags.notes)},
         seconds=seconds,
     )
 

@@ -6,7 +6,8 @@ it; motion through it is left to the heart's borders and to other planes.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,8 @@ from NISFCore.data.study import CineSlice, CineStudy
 from NISFCore.errors import StudyError
 from NISFCore.geometry.field import HeartField
 from NISFCore.geometry.planes import pixel_centres_ras
+from NISFCore.geometry.rigid import rigid
+from NISFCore.geometry.spaces import Points
 from NISFCore.labels import Label
 from NISFCore.motion.config import CineConfig, MotionConfig
 from NISFCore.motion.field import DisplacementField
@@ -35,6 +38,8 @@ from NISFCore.motion.study_fit import (
     shows_long_axis,
     tag_terms,
 )
+from NISFCore.motion.tagged import tagged_series
+from NISFCore.motion.tagged_shift import heart_shift
 
 MIN_MASK_PIXELS = 20
 MAX_GAP_MM = 16.0
@@ -52,10 +57,19 @@ class HeartTags:
     Attributes:
         planes: at least one.
         left_out: names of the other slices.
+        shifts: name -> RAS mm from where a slice's header has it to where the heart was; None where
+            that is not known, and the slice stays.
     """
 
     planes: tuple[ObservedPlane, ...]
     left_out: tuple[str, ...]
+    shifts: dict[str, Points | None]
+
+    @property
+    def notes(self) -> dict[str, Any]:
+        """Plain JSON, beside a result's settings."""
+        found = {k: None if s is None else s.round(2).tolist() for k, s in self.shifts.items()}
+        return {"tagged_shifts_mm": found}
 
     @property
     def end(self) -> float:
@@ -118,16 +132,35 @@ def tags_of_heart(
     Raises:
         StudyError: if none does, none moves, or one has no tags.
     """
-    masks = [(s, wall_in_plane(s, heart)) for s in moving_slices(study)]
-    shown = [(s, mask) for s, mask in masks if mask.sum() >= MIN_MASK_PIXELS]
-    if not shown:
+    shown = [s for s in moving_slices(study) if _shows_wall(s, heart)]
+    shifts = {s.name: _shift(s, heart) for s in shown}
+    placed = [s for s in (_shifted(s, shifts[s.name]) for s in shown) if _shows_wall(s, heart)]
+    if not placed:
         raise StudyError(
-            f"none of the {len(masks)} tagged slice(s) shows the wall of the fitted heart; give "
-            "tagged series of the same examination, in the same patient coordinates"
+            f"none of the {len(study.slices)} tagged slice(s) shows the wall of the fitted heart; "
+            "give tagged series of the same examination, in the same patient coordinates"
         )
-    planes = tuple(observed_plane(s, mask, space.placement, config) for s, mask in shown)
-    used = {s.name for s, _ in shown}
-    return HeartTags(planes, tuple(s.name for s in study.slices if s.name not in used))
+    planes = tuple(
+        observed_plane(s, wall_in_plane(s, heart), space.placement, config) for s in placed
+    )
+    used = {s.name for s in placed}
+    left_out = tuple(s.name for s in study.slices if s.name not in used)
+    return HeartTags(planes, left_out, {name: shifts[name] for name in shifts if name in used})
+
+
+def _shows_wall(cine: CineSlice, heart: HeartField) -> bool:
+    return bool(wall_in_plane(cine, heart).sum() >= MIN_MASK_PIXELS)
+
+
+def _shift(cine: CineSlice, heart: HeartField) -> Points | None:
+    mask = wall_in_plane(cine, heart)
+    return heart_shift(cine, mask, tagged_series(cine, mask).waves, heart)
+
+
+def _shifted(cine: CineSlice, shift_ras: Points | None) -> CineSlice:
+    if shift_ras is None:
+        return cine
+    return replace(cine, ras_from_ijk=rigid(np.eye(3), shift_ras) @ cine.ras_from_ijk)
 
 
 def wall_in_plane(cine: CineSlice, heart: HeartField) -> Mask:
