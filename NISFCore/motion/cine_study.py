@@ -160,7 +160,7 @@ def _stages(
     """Blurred images, then sharp ones, each with borders and volume."""
     weight, huber_mm = config.space.heart_weight, config.space.heart_huber_mm
     shared: list[FrameTerm] = [
-        VolumeTerm(field, anchors, config.space.volume_weight),
+        VolumeTerm(field, anchors, config.space.heart_volume_weight),
         BorderInVolume(tissue_points(field, labels.endocardium), labels.blood, weight, huber_mm),
         BorderInVolume(tissue_points(field, labels.epicardium), labels.lv, weight, huber_mm),
     ]
