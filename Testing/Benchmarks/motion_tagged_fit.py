@@ -6,6 +6,7 @@ Every heart is imaged as a clinical cine and tagged, each slice in a breath-hold
 as DICOM, read back and fitted by `nisf fit`'s defaults: poses and labels are the fit's. Ways that
 are compared:
 
+    still        nothing moves
     cine         `motion_of` without tags
     tagged_3sa   with three short-axis planes (a grid, 85 % of the cycle), as UK Biobank takes them
     tagged_3d    with six short-axis and three long-axis planes (two series of lines each)
@@ -37,6 +38,7 @@ from NISFCore.geometry.spaces import Points, apply_affine
 from NISFCore.model.prior import load_prior
 from NISFCore.motion import heart_tags
 from NISFCore.motion.cardiac_frame import CIRCUMFERENTIAL
+from NISFCore.motion.cine_study import common_times
 from NISFCore.motion.heart_tags import wall_in_plane
 from NISFCore.motion.images import mask_points_ras
 from NISFCore.motion.result import MotionResult
@@ -149,7 +151,14 @@ def subject(seed: int, kind: MotionKind, ways: tuple[str, ...]) -> dict[str, Any
     first = simulated["tagged_3sa"]
     fitted = fit_study(in_files(first, read_study), load_prior(), network=load_slice_network())
     heart = Heart(fitted, DisplacementTruth(first.truth), fit_from_true_mm(fitted, first.truth))
-    return {"seed": seed, "kind": kind.value, **{w: scored(heart, w, simulated) for w in ways}}
+    fits = {way: scored(heart, way, simulated) for way in ways}
+    return {"seed": seed, "kind": kind.value, "still": still(heart), **fits}
+
+
+def still(heart: Heart) -> dict[str, float | None]:
+    """Scores of no motion."""
+    truth = Truth.of(heart.truth, common_times(heart.fitted.study.slices))
+    return truth.scores(np.zeros((1, 1, 3)), np.zeros_like(truth.strain))
 
 
 def scored(heart: Heart, way: str, simulated: dict[str, SimulatedStudy]) -> dict[str, Any]:
