@@ -31,6 +31,7 @@ from NISFCore.motion.refinement import FrameTerm, Rows, TissuePoints
 from NISFCore.motion.result import MotionFlag
 from NISFCore.motion.space import HeartSpace
 from NISFCore.motion.study_fit import (
+    MAX_GAP_MM,
     ObservedPlane,
     largest_gap_mm,
     observed_plane,
@@ -42,8 +43,6 @@ from NISFCore.motion.tagged import tagged_series
 from NISFCore.motion.tagged_shift import heart_shift
 
 MIN_MASK_PIXELS = 20
-MAX_GAP_MM = 16.0
-"""Between tagged short-axis planes."""
 NEAREST_FRAME = 0.51
 """How far a time may lie from a frame that speaks of it, in frames."""
 
