@@ -58,7 +58,8 @@ class Simulate:
         seed: of the cohort; equal seeds give equal subjects.
         preset: clinical, with all imperfections; cohort, aligned and cheap, for training; or
             tagged: one, three short-axis slices, or six with the long axes (DICOM only).
-        tags: lines, two series per slice, or a grid; for tagged presets.
+        tagged: tagged slices of the same heart beside the others, in the same folder.
+        tags: lines, two series per slice, or a grid; of tagged slices.
         format: file format of the images.
         workers: processes.
     """
@@ -67,6 +68,7 @@ class Simulate:
     subjects: int = 1
     seed: int = 0
     preset: Literal["clinical", "cohort", "tagged-2d", "tagged-3sa", "tagged-3d"] = "clinical"
+    tagged: Literal["none", "tagged-2d", "tagged-3sa", "tagged-3d"] = "none"
     tags: Literal["lines", "grid"] = "grid"
     format: Literal["dicom", "nifti"] = "dicom"
     workers: int = 1
@@ -83,6 +85,7 @@ class Simulate:
             StudyFormat(self.format),
             n_workers=self.workers,
             tags=TagKind(self.tags),
+            tagged=None if self.tagged == "none" else self.tagged,
         )
         with self.job.supervised() as supervision:
             folders = simulate_cohort(self.out, settings, **supervision)

@@ -21,11 +21,14 @@ class FitMotion:
 
     Attributes:
         result: a folder made by `nisf fit`; it stays as it is.
+        tagged: folder or zip of DICOM with tagged series of the same examination (others in it are
+            left out): twist and circumferential strain then come from the tags.
         out: the motion folder; by default the folder motion in the result.
         overwrite: replace a motion that exists.
     """
 
     result: Positional[Path]
+    tagged: OptionalPath = None
     out: OptionalPath = None
     overwrite: bool = False
     job: Annotated[Job, arg(name="")] = Job()
@@ -35,7 +38,13 @@ class FitMotion:
         from NISFCore.motion_workflow import fit_motion
 
         with self.job.supervised() as supervision:
-            found = fit_motion(self.result, self.out, overwrite=self.overwrite, **supervision)
+            found = fit_motion(
+                self.result,
+                self.out,
+                tagged=self.tagged,
+                overwrite=self.overwrite,
+                **supervision,
+            )
         _answer(self.job, found, self.out or self.result / MOTION_FOLDER)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from NISFCore.analysis.surfaces import label_surfaces
+from NISFCore.data.read import read_tagged
 from NISFCore.data.study import CineStudy
 from NISFCore.export.motion_files import MOTION_FOLDER, write_motion_folder
 from NISFCore.files import check_new_folder
@@ -23,6 +24,7 @@ def fit_motion(
     result_folder: Path,
     out: Path | None = None,
     *,
+    tagged: Path | None = None,
     config: MotionConfig = DEFAULT,
     overwrite: bool = False,
     progress: ProgressReporter | None = None,
@@ -33,6 +35,8 @@ def fit_motion(
     Args:
         result_folder: what `nisf fit` wrote; it stays as it is, but for the new folder in it.
         out: where to write; `motion` in the result folder by default.
+        tagged: folder or zip of DICOM that holds tagged series of the same examination; others in
+            it are left out.
         overwrite: whether an earlier motion there may be replaced.
 
     Raises:
@@ -42,7 +46,8 @@ def fit_motion(
     folder = result_folder / MOTION_FOLDER if out is None else out
     fitted = load_result(result_folder)
     check_new_folder(folder, overwrite, MOTION_FILE)
-    result = motion_of(fitted, config, progress=progress, cancel=cancel)
+    study = None if tagged is None else read_tagged(tagged)
+    result = motion_of(fitted, config, tagged=study, progress=progress, cancel=cancel)
     wall = label_surfaces(fitted.field, 0.0, labels=[Label.LV_MYOCARDIUM], cancel=cancel)
     cancel.check()
     write_motion_folder(
@@ -55,10 +60,14 @@ def motion_of(
     fitted: FitResult,
     config: MotionConfig = DEFAULT,
     *,
+    tagged: CineStudy | None = None,
     progress: ProgressReporter | None = None,
     cancel: CancelToken | None = None,
 ) -> MotionResult:
     """Estimate the LV's motion in a fitted study, with the fit's slices and labels.
+
+    Args:
+        tagged: tagged slices of the same examination, such as `read_tagged` gives.
 
     Raises:
         StudyError: see `fit_cine_study`.
@@ -66,7 +75,9 @@ def motion_of(
     """
     along = fitted.canonical_from_ras[2, :3]
     study = corrected_study(fitted)
-    return fit_cine_study(study, fitted.field, along, config, progress=progress, cancel=cancel)
+    return fit_cine_study(
+        study, fitted.field, along, config, tagged=tagged, progress=progress, cancel=cancel
+    )
 
 
 def corrected_study(fitted: FitResult) -> CineStudy:

@@ -10,11 +10,8 @@ from torch import Tensor
 
 from NISFCore.config import to_json_object
 from NISFCore.data.study import CineSlice, CineStudy
-from NISFCore.errors import StudyError
 from NISFCore.geometry.field import HeartField
-from NISFCore.geometry.planes import pixel_centres_ras
 from NISFCore.geometry.spaces import Points
-from NISFCore.labels import Label
 from NISFCore.motion.cine import (
     IntensityTerm,
     SlidingTerm,
@@ -30,8 +27,9 @@ from NISFCore.motion.heart_labels import (
     heart_labels,
     space_of_heart,
 )
+from NISFCore.motion.heart_tags import MIN_MASK_PIXELS, TwistTerm, tags_of_heart, wall_in_plane
 from NISFCore.motion.images import mask_points_ras
-from NISFCore.motion.plane import MIN_PHASES, check_moving
+from NISFCore.motion.plane import MIN_PHASES, moving_slices
 from NISFCore.motion.plane_in_space import evenly
 from NISFCore.motion.quality import plausibility_flags
 from NISFCore.motion.refinement import (
@@ -52,8 +50,6 @@ from NISFCore.motion.study_fit import (
 )
 from NISFCore.progress import CancelToken, ProgressReporter, SilentProgress
 
-MIN_MASK_PIXELS = 20
-
 
 def fit_cine_study(
     study: CineStudy,
@@ -61,6 +57,7 @@ def fit_cine_study(
     base_from_apex_ras: Points,
     config: MotionConfig = DEFAULT,
     *,
+    tagged: CineStudy | None = None,
     progress: ProgressReporter | None = None,
     cancel: CancelToken | None = None,
 ) -> MotionResult:
@@ -70,32 +67,42 @@ def fit_cine_study(
         study: slices where the heart was, that is after the correction of slice motion.
         heart: labels everywhere and at all times, such as a fit's.
         base_from_apex_ras: unit vector along the LV's axis.
+        tagged: tagged slices of the same examination; labels of theirs are not looked at.
 
     Raises:
         StudyError: for a heart without LV, a single frame, still images, or movies that begin
-            after ED.
+            after ED; for tagged slices that show nothing of the heart, or no tags.
         Cancelled: soon after a request.
     """
     began = time.monotonic()
     progress, cancel = progress or SilentProgress(), cancel or CancelToken()
     slices = moving_slices(study)
     space = space_of_heart(heart, base_from_apex_ras)
+    tags = None if tagged is None else tags_of_heart(tagged, heart, space, config)
     times = common_times(slices)
+    if tags is not None:
+        times = tags.times(len(times))
     labels = heart_labels(heart, space, times.tolist(), progress, cancel)
     field = space.field(config, times.tolist(), is_cyclic=True)
     anchors = evenly(space.local_of(space.points_ras), config.space.n_volume_points)
     tissue = tissue_points(field, anchors)
     settings = replace(tracking_settings(config), smoothing=0.0)
     around = around_axis(space.frame, space.placement, anchors)
-    sliding = SlidingTerm(tissue, around, config.cine.sliding_weight)
-    stages = [[*terms, sliding] for terms in _stages(field, slices, heart, labels, anchors, config)]
+    if tags is None:
+        more: list[list[FrameTerm]] = [
+            [SlidingTerm(tissue, around, config.cine.sliding_weight)] for _ in range(2)
+        ]
+    else:
+        more = tags.stages(field, labels, TwistTerm(tissue, around, config.cine, tags.end), config)
+    stages = _stages(field, slices, heart, labels, anchors, config)
+    stages = [[*terms, *others] for terms, others in zip(stages, more, strict=True)]
     prepared = time.monotonic()
     stiff = stiffness(field, anchors, config)
     moments = torch.tensor(times, dtype=torch.float32)
     track(field, tissue, moments, stages, settings, progress, cancel, stiff)
     flags = [
         *coverage_flags(slices, space),
-        along_border_flag(),
+        *([along_border_flag()] if tags is None else tags.flags(field, space, anchors)),
         *plausibility_flags(field, anchors, moments),
     ]
     seconds = {"prepare": prepared - began, "start": time.monotonic() - prepared}
@@ -106,27 +113,9 @@ def fit_cine_study(
         cycle_fractions=times,
         has_longitudinal=shows_long_axis(slices, space),
         flags=tuple(flags),
-        settings=to_json_object(config),
+        settings={**to_json_object(config), **({} if tags is None else tags.notes)},
         seconds=seconds,
     )
-
-
-def moving_slices(study: CineStudy) -> list[CineSlice]:
-    """The slices that show motion from ED on.
-
-    Raises:
-        StudyError: if none does, with the first slice's reason.
-    """
-    problems, good = [], []
-    for cine in study.slices:
-        try:
-            check_moving([cine])
-            good.append(cine)
-        except StudyError as error:
-            problems.append(error)
-    if not good:
-        raise problems[0] if problems else StudyError("the study has no slices")
-    return good
 
 
 def common_times(slices: Sequence[CineSlice]) -> np.ndarray:
@@ -171,7 +160,7 @@ def _stages(
     """Blurred images, then sharp ones, each with borders and volume."""
     weight, huber_mm = config.space.heart_weight, config.space.heart_huber_mm
     shared: list[FrameTerm] = [
-        VolumeTerm(field, anchors, config.space.volume_weight),
+        VolumeTerm(field, anchors, config.space.heart_volume_weight),
         BorderInVolume(tissue_points(field, labels.endocardium), labels.blood, weight, huber_mm),
         BorderInVolume(tissue_points(field, labels.epicardium), labels.lv, weight, huber_mm),
     ]
@@ -190,9 +179,7 @@ def _intensity_term(
     config: MotionConfig,
 ) -> FrameTerm | None:
     """None for a slice that shows next to nothing of the wall at ED."""
-    points = pixel_centres_ras(cine.ras_from_ijk, cine.shape)
-    labels = heart.evaluate(points.reshape(-1, 3), 0.0).labels.reshape(cine.shape)
-    mask = labels == Label.LV_MYOCARDIUM
+    mask = wall_in_plane(cine, heart)
     if mask.sum() < MIN_MASK_PIXELS:
         return None
     settings, placement = config.cine, field.placement

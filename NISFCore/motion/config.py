@@ -223,8 +223,10 @@ class SpaceConfig:
             contour_huber_mm: as `RefinementConfig`; the weight of the tags' intensities is that of
             a point's squared residual.
         smoothing: as `RefinementConfig`, of tagged planes.
-        heart_weight, heart_huber_mm: of a border point's distance, where the borders are those of a
-            heart that was fitted.
+        heart_tag_weight: what tags count more beside the borders of a fitted heart, which are wrong
+            together where they are, than beside labels.
+        heart_weight, heart_huber_mm, heart_volume_weight: of a border point's distance, where the
+            borders are those of a heart that was fitted, and `volume_weight` there.
         intensity_weight: as `CineConfig`.
         image_reach_mm: standard deviation of how far tissue may leave a plane until an untagged
             image there says nothing of it.
@@ -247,8 +249,10 @@ class SpaceConfig:
     volume_weight: float = 3.0
     contour_weight: float = 0.4
     contour_huber_mm: float = 2.0
+    heart_tag_weight: float = 10.0
     heart_weight: float = 0.5
-    heart_huber_mm: float = 1.0
+    heart_huber_mm: float = 3.0
+    heart_volume_weight: float = 10.0
     intensity_weight: float = 1.0
     image_reach_mm: float = 3.0
 

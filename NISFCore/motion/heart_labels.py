@@ -82,6 +82,11 @@ class HeartLabels:
     endocardium: Tensor
     epicardium: Tensor
 
+    def depth_mm(self, points: Tensor) -> Tensor:
+        """`(n,)` mm from local points `(n, 3)` to the nearest border at ED, good near it; negative
+        outside the wall."""
+        return torch.minimum(self.blood.at(0, points)[0], -self.lv.at(0, points)[0])
+
 
 class BorderInVolume:
     """Tissue of a border at ED is on that border at all times: a `refinement.FrameTerm`."""

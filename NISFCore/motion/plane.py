@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from NISFCore.data.study import CineSlice
+from NISFCore.data.study import CineSlice, CineStudy
 from NISFCore.errors import StudyError
 from NISFCore.geometry.spaces import Points
 from NISFCore.labels import Label
@@ -129,3 +129,21 @@ def check_moving(slices: Sequence[CineSlice]) -> None:
                 f"slice {cine.name!r} begins {first:.0%} into the cycle; displacement counts from "
                 f"end-diastole, so the first frame must lie within {MAX_ED_FRACTION:.0%} of it"
             )
+
+
+def moving_slices(study: CineStudy) -> list[CineSlice]:
+    """The slices that show motion from ED on.
+
+    Raises:
+        StudyError: if none does, with the first slice's reason.
+    """
+    problems, good = [], []
+    for cine in study.slices:
+        try:
+            check_moving([cine])
+            good.append(cine)
+        except StudyError as error:
+            problems.append(error)
+    if not good:
+        raise problems[0] if problems else StudyError("the study has no slices")
+    return good

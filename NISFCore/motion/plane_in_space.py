@@ -14,6 +14,7 @@ and never differentiated.
 
 import math
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -33,7 +34,7 @@ from NISFCore.motion.refinement import (
 from NISFCore.motion.regularisers import inverse
 from NISFCore.motion.similarity import LocalWindows
 from NISFCore.motion.tagged import CLEAR_MM, MIN_CLEARNESS, TagObservation, wrapped_sum
-from NISFCore.motion.wall import ImplicitSurface, Wall
+from NISFCore.motion.wall import ImplicitSurface
 
 N_NEWTON = 2
 N_NEWTON_FAR = 4
@@ -105,11 +106,24 @@ class PlaneInSpace:
         return h @ C, h, inverse(F)
 
 
+class WallAtED(Protocol):
+    """The LV wall at ED, however it is known."""
+
+    def depth_mm(self, points: Tensor) -> Tensor:
+        """`(n,)` mm to the nearest border, at local points `(n, 3)`; negative outside the wall."""
+        ...
+
+
 class PhaseInSpace:
     """Wrapped phase of one series' tags, weighted by the band-passed image's modulus."""
 
     def __init__(
-        self, plane: PlaneInSpace, points: Tensor, seen: TagObservation, wall: Wall, weight: float
+        self,
+        plane: PlaneInSpace,
+        points: Tensor,
+        seen: TagObservation,
+        wall: WallAtED,
+        weight: float,
     ) -> None:
         self._plane, self._points, self._seen = plane, points, seen
         self._wall, self._root_weight = wall, weight**0.5
@@ -141,7 +155,7 @@ class TagsInSpace:
         points: Tensor,
         seen: TagObservation,
         windows: LocalWindows,
-        wall: Wall,
+        wall: WallAtED,
         weight: float,
         huber: float,
     ) -> None:

@@ -23,7 +23,9 @@ class MotionFlag:
 
     Attributes:
         code: "tag_wrapping", "sparse_coverage", "no_long_axis", "implausible_field",
-            "one_tag_direction", "times_differ", "wall_leaves_plane", "led_by_prior".
+            "one_tag_direction", "times_differ", "wall_leaves_plane", "led_by_prior", "cine_only";
+            with tags beside a fitted heart "axis_from_borders", "sparse_tags",
+            "tagged_slices_left_out".
         text: for the user.
     """
 

@@ -149,15 +149,18 @@ def torsion_deg(
     field: DisplacementField, frame: LVFrame, points_ras: Points, cycle_fractions: Array
 ) -> Array:
     """See `StrainCurves.torsion_deg`."""
+    moved = displacement_ras(field, points_ras, cycle_fractions)
+    return torsion_of_thirds(frame, points_ras, moved)
+
+
+def torsion_of_thirds(frame: LVFrame, points_ras: Points, displacement_mm: Array) -> Array:
+    """`StrainCurves.torsion_deg` of points that moved `(n_times, n, 3)`."""
     heights = frame.heights_mm(points_ras)
     low, high = np.quantile(heights, [1 / 3, 2 / 3])
     top, bottom = heights >= high, heights <= low
     if heights[top].mean() - heights[bottom].mean() < MIN_HEIGHT_MM:
-        return np.full(len(cycle_fractions), np.nan)
-    turns = [
-        rotation_rad(frame, points_ras[m], displacement_ras(field, points_ras[m], cycle_fractions))
-        for m in (top, bottom)
-    ]
+        return np.full(len(displacement_mm), np.nan)
+    turns = [rotation_rad(frame, points_ras[m], displacement_mm[:, m]) for m in (top, bottom)]
     return np.rad2deg(turns[0] - turns[1])
 
 
@@ -186,4 +189,5 @@ __all__ = [
     "strain_curves",
     "strain_in_wall",
     "torsion_deg",
+    "torsion_of_thirds",
 ]

@@ -16,7 +16,7 @@ from NISFCore.geometry.spaces import Points
 from NISFCore.labels import Label
 from NISFCore.motion.borders import borders_in_plane
 from NISFCore.motion.config import DEFAULT, MotionConfig, RefinementConfig
-from NISFCore.motion.field import DisplacementField
+from NISFCore.motion.field import DisplacementField, Placement
 from NISFCore.motion.harp import Mask
 from NISFCore.motion.images import mask_points_ras
 from NISFCore.motion.network import input_jet
@@ -26,6 +26,7 @@ from NISFCore.motion.plane_in_space import (
     PhaseInSpace,
     PlaneInSpace,
     TagsInSpace,
+    WallAtED,
     evenly,
 )
 from NISFCore.motion.quality import plausibility_flags, times_flags, wrapping_flags
@@ -69,7 +70,7 @@ def fit_tagged_study(
     check_moving(study.slices)
     slices = [s for s in study.slices if _shows_wall(s)]
     space, wall = labelled_space(slices)
-    planes = [_observed(s, space, config) for s in slices]
+    planes = [observed_plane(s, _wall_mask(s), space.placement, config) for s in slices]
     times = planes[0].seen.times
     field = space.field(config, times.tolist(), is_cyclic=False)
     points = space.local_of(space.points_ras)
@@ -124,10 +125,24 @@ def stiffness(field: DisplacementField, points: Tensor, config: MotionConfig) ->
 
 
 @dataclass(frozen=True)
-class _ObservedPlane:
+class ObservedPlane:
+    """A tagged slice, where its wall is at ED `(rows, cols)`, and its images as tensors."""
+
     cine: CineSlice
     mask: Mask
     seen: TagObservation
+
+
+def observed_plane(
+    cine: CineSlice, mask: Mask, placement: Placement, config: MotionConfig
+) -> ObservedPlane:
+    """Prepare a tagged slice.
+
+    Raises:
+        StudyError: if there are no tags.
+    """
+    seen = observe(tagged_series(cine, mask), mask, placement, config.start.band_width)
+    return ObservedPlane(cine, mask, seen)
 
 
 def _shows_wall(cine: CineSlice) -> bool:
@@ -137,13 +152,9 @@ def _shows_wall(cine: CineSlice) -> bool:
     return bool((labels.values[0] == Label.LV_MYOCARDIUM).any())
 
 
-def _observed(cine: CineSlice, space: HeartSpace, config: MotionConfig) -> _ObservedPlane:
+def _wall_mask(cine: CineSlice) -> Mask:
     assert cine.labels is not None  # shows wall
-    mask = cine.labels.values[0] == Label.LV_MYOCARDIUM
-    series = tagged_series(cine, mask)
-    return _ObservedPlane(
-        cine, mask, observe(series, mask, space.placement, config.start.band_width)
-    )
+    return np.asarray(cine.labels.values[0] == Label.LV_MYOCARDIUM)
 
 
 def plane_in_space(field: DisplacementField, cine: CineSlice) -> PlaneInSpace:
@@ -156,7 +167,7 @@ def plane_in_space(field: DisplacementField, cine: CineSlice) -> PlaneInSpace:
 
 def _tagged_stages(
     field: DisplacementField,
-    planes: Sequence[_ObservedPlane],
+    planes: Sequence[ObservedPlane],
     wall: Wall,
     anchors: Tensor,
     config: MotionConfig,
@@ -170,18 +181,31 @@ def _tagged_stages(
     ]
     done: list[CineSlice] = []
     for observed in planes:
-        cine, seen = observed.cine, observed.seen
+        cine = observed.cine
         plane = plane_in_space(field, cine)
-        local = field.placement.local_from_ras(mask_points_ras(cine, observed.mask))
-        points = evenly(torch.tensor(local, dtype=torch.float32), settings.n_points)
-        windows = local_windows(points, config.refinement.window_mm, 1.0)
-        coarse.append(PhaseInSpace(plane, points, seen, wall, settings.phase_weight))
-        huber = config.refinement.tag_huber
-        fine.append(TagsInSpace(plane, points, seen, windows, wall, settings.tag_weight, huber))
+        phase, tags = tag_terms(plane, observed, wall, config)
+        coarse.append(phase)
+        fine.append(tags)
         if not any(_is_same_plane(cine, other) for other in done):
             shared += _border_terms(plane, cine, wall, float(anchors[:, 2].max()), config)
             done.append(cine)
     return [coarse + shared, fine + shared]
+
+
+def tag_terms(
+    plane: PlaneInSpace, observed: ObservedPlane, wall: WallAtED, config: MotionConfig
+) -> tuple[PhaseInSpace, TagsInSpace]:
+    """What the phase, and what the intensities of a tagged slice's tags say."""
+    settings, seen = config.space, observed.seen
+    ras = mask_points_ras(observed.cine, observed.mask)
+    local = plane.field.placement.local_from_ras(ras)
+    points = evenly(torch.tensor(local, dtype=torch.float32), settings.n_points)
+    windows = local_windows(points, config.refinement.window_mm, 1.0)
+    huber = config.refinement.tag_huber
+    return (
+        PhaseInSpace(plane, points, seen, wall, settings.phase_weight),
+        TagsInSpace(plane, points, seen, windows, wall, settings.tag_weight, huber),
+    )
 
 
 def _border_terms(
@@ -226,7 +250,7 @@ def coverage_flags(slices: Sequence[CineSlice], space: HeartSpace) -> list[Motio
                 "corrected for the tissue that moves through them",
             )
         )
-    gap = _largest_gap_mm(slices, space)
+    gap = largest_gap_mm(slices, space)
     if gap > MAX_GAP_MM:
         flags.append(
             MotionFlag(
@@ -238,7 +262,8 @@ def coverage_flags(slices: Sequence[CineSlice], space: HeartSpace) -> list[Motio
     return flags
 
 
-def _largest_gap_mm(slices: Sequence[CineSlice], space: HeartSpace) -> float:
+def largest_gap_mm(slices: Sequence[CineSlice], space: HeartSpace) -> float:
+    """Between neighbouring short-axis planes along the LV axis; infinite for fewer than two."""
     along = space.frame.base_from_apex_ras
     centres: list[Points] = [s.centre_ras for s in slices if abs(s.normal_ras @ along) > MIN_ALONG]
     heights = np.sort([float(c @ along) for c in centres])

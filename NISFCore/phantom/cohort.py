@@ -3,6 +3,7 @@
     OUT/subject_0001/dicom/...        the study as DICOM, or
     OUT/subject_0001/images/...       as NIfTI with labels and a manifest
     OUT/subject_0001/truth/truth.json
+    OUT/subject_0001/truth-tagged/...  of tagged slices that lie beside a cine's in dicom
 
 Every subject's seed is made from the cohort's seed and the subject's number alone, so that a cohort
 can be resumed, extended and made by several processes. A folder exists only when it is complete.
@@ -22,6 +23,7 @@ from NISFCore.data.nifti_manifest import write_nifti_study
 from NISFCore.errors import Cancelled, ConfigError, OutputError
 from NISFCore.files import new_folder
 from NISFCore.phantom.dicom_writer import write_dicom
+from NISFCore.phantom.examination import simulate_examination
 from NISFCore.phantom.parameters import Mode
 from NISFCore.phantom.population import sample_heart
 from NISFCore.phantom.protocol import TAGGED_PRESETS, preset, sample_protocol
@@ -32,7 +34,7 @@ from NISFCore.phantom.truth import TRUTH_FILE, PhantomTruth
 from NISFCore.progress import CancelToken, ProgressEvent, ProgressReporter, SilentProgress
 
 STAGE = "simulate"
-TRUTH_FOLDER = "truth"
+TRUTH_FOLDER, TAGGED_TRUTH_FOLDER = "truth", "truth-tagged"
 
 
 class StudyFormat(str, Enum):
@@ -57,7 +59,8 @@ class CohortSettings:
         format: of the images.
         mode: kind of heart; None draws it for every subject.
         n_workers: processes; 1 works in this one.
-        tags: kind of tags where the preset is a tagged one.
+        tags: kind of tags where the preset is a tagged one, or tagged slices are added.
+        tagged: preset of tagged slices of the same heart beside the others; None for none.
     """
 
     n_subjects: int
@@ -67,13 +70,19 @@ class CohortSettings:
     mode: Mode | None = None
     n_workers: int = 1
     tags: TagKind = TagKind.GRID
+    tagged: str | None = None
 
     def __post_init__(self) -> None:
         preset(self.preset)
-        if self.is_tagged and self.format is not StudyFormat.DICOM:
+        if (self.is_tagged or self.tagged) and self.format is not StudyFormat.DICOM:
             raise ConfigError(
-                f"CohortSettings: preset {self.preset} with format {self.format.value}; tagged "
-                "studies are written as DICOM only"
+                f"CohortSettings: tagged slices (preset {self.tagged or self.preset}) with format "
+                f"{self.format.value}; tagged studies are written as DICOM only"
+            )
+        if self.tagged is not None and (self.is_tagged or self.tagged not in TAGGED_PRESETS):
+            raise ConfigError(
+                f"CohortSettings: tagged slices {self.tagged} beside preset {self.preset}; "
+                f"allowed: one of {', '.join(TAGGED_PRESETS)} beside an untagged preset"
             )
         if self.n_subjects < 1 or self.n_workers < 1 or self.seed < 0:
             raise ConfigError(
@@ -123,9 +132,13 @@ def simulate_subject(
     heart, protocol, study, tags = np.random.SeedSequence([settings.seed, number]).spawn(4)
     parameters = sample_heart(np.random.default_rng(heart), settings.mode)
     scan = sample_protocol(np.random.default_rng(protocol), settings.preset)
+    tags_rng = np.random.default_rng(tags)
+    pattern = sample_tag_pattern(tags_rng, settings.tags)
+    if settings.tagged is not None:
+        beside = sample_protocol(tags_rng, settings.tagged)
+        return simulate_examination(parameters, scan, beside, pattern, subject_seed(study), cancel)
     if not settings.is_tagged:
         return simulate_study(parameters, scan, subject_seed(study), cancel)
-    pattern = sample_tag_pattern(np.random.default_rng(tags), settings.tags)
     tagged = simulate_tagged_study(parameters, pattern, scan, subject_seed(study), cancel)
     return SimulatedStudy(tagged.study, tagged.truth.phantom)
 
@@ -148,6 +161,8 @@ def write_subject(folder: Path, simulated: SimulatedStudy, study_format: StudyFo
         else:
             write_nifti_study(simulated.study, images)
         simulated.truth.save(temporary / TRUTH_FOLDER)
+        if simulated.tagged_truth is not None:
+            simulated.tagged_truth.save(temporary / TAGGED_TRUTH_FOLDER)
 
 
 def _name(number: int) -> str:
@@ -166,7 +181,9 @@ def _is_complete(out: Path, number: int, settings: CohortSettings) -> bool:
         )
     expected = subject_seed(np.random.SeedSequence([settings.seed, number]).spawn(3)[2])
     truth = PhantomTruth.load(folder / TRUTH_FOLDER)
-    if truth.seed != expected or truth.protocol.name != settings.preset:
+    has_tagged = (folder / TAGGED_TRUTH_FOLDER).is_dir()
+    is_same = truth.protocol.name == settings.preset and has_tagged == bool(settings.tagged)
+    if truth.seed != expected or not is_same:
         raise OutputError(
             f"{folder.name} was made from another seed or preset; choose another output folder"
         )

@@ -33,6 +33,8 @@ class AcquisitionProtocol:
         n_sub_pixels, n_profile: samples per pixel, along each in-plane axis and through the slice.
         is_blurred: whether images carry the in-plane blur (FWHM one pixel).
         has_random_times: frames at random instead of equal times of the cycle.
+        cycle_share: part of the cycle that the frames cover, from ED on; less than 1 where a
+            prospective trigger has to wait for the next beat.
     """
 
     name: str = "clinical"
@@ -59,6 +61,7 @@ class AcquisitionProtocol:
     has_random_times: bool = False
     sa_levels: tuple[float, ...] = ()
     has_long_axis: bool = True
+    cycle_share: float = 1.0
 
     def __post_init__(self) -> None:
         self._check("pixel_mm", self.pixel_mm, 0.3, 5.0)
@@ -71,6 +74,7 @@ class AcquisitionProtocol:
         self._check("rr_mean_ms", self.rr_mean_ms, 300.0, 2500.0)
         self._check("noise_sd", self.noise_sd, 0.0, 10.0)
         self._check("gain", self.gain, 10.0, 20000.0)
+        self._check("cycle_share", self.cycle_share, 0.1, 1.0)
 
     @property
     def n_pixels(self) -> int:
@@ -142,6 +146,9 @@ TAGGED_3D = replace(
 )
 """Six tagged SA slices and the three long-axis planes."""
 
+TAGGED_SHARE = 0.85
+"""Of the cycle: tagged movies beside a cine are triggered prospectively."""
+
 TAGGED_PRESETS = {p.name: p for p in (TAGGED_2D, TAGGED_3SA, TAGGED_3D)}
 PRESETS = {p.name: p for p in (CLINICAL, COHORT)} | TAGGED_PRESETS
 
@@ -181,6 +188,19 @@ def sample_protocol(seed: int | np.random.Generator, name: str = "clinical") -> 
         coil_bias=float(rng.uniform(0.05, 0.25)),
         rr_mean_ms=float(rng.uniform(650.0, 1100.0)),
         rr_sd_fraction=float(rng.uniform(0.02, 0.06)),
+    )
+
+
+def tagged_beside(tagged: AcquisitionProtocol, cine: AcquisitionProtocol) -> AcquisitionProtocol:
+    """A tagged protocol in the examination of a cine: breath-holds and heart beat are the
+    patient's."""
+    return replace(
+        tagged,
+        breath_hold_sd_mm=cine.breath_hold_sd_mm,
+        breath_hold_sd_deg=cine.breath_hold_sd_deg,
+        rr_mean_ms=cine.rr_mean_ms,
+        rr_sd_fraction=cine.rr_sd_fraction,
+        cycle_share=TAGGED_SHARE,
     )
 
 

@@ -43,11 +43,13 @@ class SimulatedStudy:
     Attributes:
         noise_free: the frames of every slice before noise was added, in pixel values; empty unless
             asked for.
+        tagged_truth: of tagged slices beside the others (`examination`).
     """
 
     study: CineStudy
     truth: PhantomTruth
     noise_free: tuple[npt.NDArray[np.float32], ...] = ()
+    tagged_truth: PhantomTruth | None = None
 
 
 def simulate_study(
@@ -188,7 +190,7 @@ class Scanner:
     def _draw_fractions(self) -> npt.NDArray[np.float64]:
         n = self.protocol.n_phases
         jitter = self.rng.random(n) if self.protocol.has_random_times else np.zeros(n)
-        return (np.arange(n) + jitter) / n
+        return self.protocol.cycle_share * (np.arange(n) + jitter) / n
 
     def _magnitude(self, signal: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """|signal + complex noise|: Rician."""

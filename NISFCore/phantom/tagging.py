@@ -37,11 +37,15 @@ def simulate_tagged_study(
     protocol: AcquisitionProtocol,
     seed: int,
     cancel: CancelToken | None = None,
+    ras_from_heart: Affine | None = None,
 ) -> SimulatedTagged:
     """Tag and image one heart.
 
     Every slice carries `tags` and true labels, as `scanner.simulate_study` gives them. Equal seeds
     give equal studies.
+
+    Args:
+        ras_from_heart: where the patient lies; drawn if not given.
 
     Raises:
         ConfigError: if the parameters contradict each other.
@@ -49,7 +53,8 @@ def simulate_tagged_study(
     """
     rng = np.random.default_rng(seed)
     seen = BeatingHeart(replace(heart, appearance=spoiled_gradient_echo(heart.appearance)))
-    scanner = Scanner(seen, ras_from_heart_of_patient(seen, rng), protocol, rng)
+    place = ras_from_heart_of_patient(seen, rng) if ras_from_heart is None else ras_from_heart
+    scanner = Scanner(seen, place, protocol, rng)
     slices: list[CineSlice] = []
     truths: list[SliceTruth] = []
     all_angles = pattern.series_angles_deg

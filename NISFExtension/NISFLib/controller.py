@@ -56,7 +56,7 @@ class Controller:
         self._read_from: object = None
         self._study: Path | None = None
         self.refitting = Refitting(heart, self._work, settings, self._progress)
-        self.motion = MotionFitting(heart, self.refitting, self._work, self._progress)
+        self.motion = MotionFitting(heart, self.refitting, self._work, settings, self._progress)
         self.table = StudyTable()
         self.rendered: RenderInfo | None = None
         self.n_cycle_phases = 0

@@ -1,11 +1,13 @@
 """The motion of the LV wall, without widgets: its fit in a worker, and its way into the scene."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from NISFLib.job import JobOutcome
 from NISFLib.refitting import RESULT_FILE, Refitting
 from NISFLib.runner import Step
 from NISFLib.scene import HeartScene, LoadProgress, SceneError
+from NISFLib.settings import Settings
 from NISFLib.work_folder import WorkFolder
 from NISFLib.worker_python import nisf_command
 
@@ -17,13 +19,19 @@ class MotionFitting:
     """The motion in the present result's folder."""
 
     def __init__(
-        self, heart: HeartScene, refitting: Refitting, work: WorkFolder, progress: LoadProgress
+        self,
+        heart: HeartScene,
+        refitting: Refitting,
+        work: WorkFolder,
+        settings: Callable[[], Settings],
+        progress: LoadProgress,
     ) -> None:
         """
         Args:
             refitting: knows the present result.
+            settings: the user's current choices.
         """
-        self._heart, self._refitting = heart, refitting
+        self._heart, self._refitting, self._settings = heart, refitting, settings
         self._work, self._progress = work, progress
         self._done_text = self._note = ""
         self._bullseye: tuple[bytes, Path | None] = (b"", None)
@@ -33,14 +41,19 @@ class MotionFitting:
         result = self._refitting.result
         if not self._heart.has_result or result is None or not (result / RESULT_FILE).is_file():
             return "Fit the study first."
+        tagged = self._settings().tagged_path
+        if tagged and not Path(tagged).exists():
+            return f"There is no {tagged}; choose another folder, or clear the field."
         return PARTLY_SHOWN if self._refitting.is_partly_shown else ""
 
     def fit_step(self) -> Step:
         """Fit the motion of the present result into its folder, and show it."""
         result = self._refitting.result
         assert result is not None  # why_not_fit asked for it
+        tagged = self._settings().tagged_path
+        tags = ["--tagged", tagged] if tagged else []
         # only what `nisf motion fit` made is ever replaced
-        command = nisf_command("motion", "fit", result, "--overwrite")
+        command = nisf_command("motion", "fit", result, "--overwrite", *tags)
 
         def then(outcome: JobOutcome) -> None:
             self._heart.load_motion(result / MOTION_FOLDER, progress=self._progress)

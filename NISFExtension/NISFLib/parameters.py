@@ -22,7 +22,14 @@ FORMAT_PARAMETERS = {
     "saveNifti": "NIFTI",
     "saveModels": "MODELS",
 }
-PATH_PARAMETERS = ("inputPath", "priorPath", "configPath", "resultFolder", "exportFolder")
+PATH_PARAMETERS = (
+    "inputPath",
+    "priorPath",
+    "configPath",
+    "resultFolder",
+    "taggedPath",
+    "exportFolder",
+)
 """Connected by the panel: an empty path must stay empty."""
 
 
@@ -49,6 +56,7 @@ class NISFParameters:
     withModels: bool = False
     annotateFromFit: bool = True
     annotatePartial: bool = False
+    taggedPath: str = ""
     exportFolder: str = ""
     saveSegNrrd: bool = True
     saveSeqNrrd: bool = False
@@ -77,6 +85,7 @@ def settings_of(p: NISFParameters) -> Settings:
         with_models=p.withModels,
         annotate_from_fit=p.annotateFromFit,
         annotate_partial=p.annotatePartial,
+        tagged_path=p.taggedPath,
         export_folder=p.exportFolder,
         formats=tuple(f for name, f in FORMAT_PARAMETERS.items() if getattr(p, name)),
         bundle=p.saveBundle,

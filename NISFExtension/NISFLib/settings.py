@@ -41,6 +41,7 @@ class Settings:
         with_labels, with_models: label maps and models besides the segmentation.
         annotate_from_fit: an annotation begins with the fit's labels, else with nothing.
         annotate_partial: what is not painted in a new annotation is unknown, else background.
+        tagged_path: folder or zip with tagged series, for the motion; empty for the cine alone.
         export_folder: where files go.
         formats: names of `scene.SceneFormat` to be written.
         bundle: also write the scene as `.mrb`.
@@ -62,6 +63,7 @@ class Settings:
     with_models: bool = False
     annotate_from_fit: bool = True
     annotate_partial: bool = False
+    tagged_path: str = ""
     export_folder: str = ""
     formats: tuple[str, ...] = ()
     bundle: bool = False

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from html import escape
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +16,7 @@ from vtkmodules.vtkIOXML import vtkXMLPolyDataReader
 
 from NISFCore import motion_workflow
 from NISFCore.cli import main
+from NISFCore.data.study import CineStudy
 from NISFCore.errors import ResultError
 from NISFCore.export.motion_section import (
     copy_motion_tables,
@@ -24,8 +26,11 @@ from NISFCore.export.motion_section import (
 from NISFCore.geometry.rigid import rigid
 from NISFCore.motion.config import MotionConfig, NetworkConfig, SpaceConfig
 from NISFCore.motion.storage import load_motion
+from NISFCore.phantom.dicom_writer import write_dicom
+from NISFCore.views import View
 from Testing.Core.motion.beating_tube import CENTRE_RAS, RAS_FROM_TUBE, BeatingTube
 
+TWISTED = BeatingTube(n_phases=8)
 TUBE = BeatingTube(turn_rad_per_mm=0.0, n_phases=8)
 SMALL = MotionConfig(
     network=NetworkConfig(width=8),
@@ -60,6 +65,12 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _small_defaults() -> dict[str, Any]:
     return {**(motion_workflow.fit_motion.__kwdefaults__ or {}), "config": SMALL}
+
+
+def _in_dicom(study: CineStudy) -> CineStudy:
+    """With values that whole numbers hold."""
+    slices = (replace(s, frames=1000 * s.frames.clip(0, None)) for s in study.slices)
+    return replace(study, slices=tuple(slices))
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -122,6 +133,52 @@ def test_the_folder_is_read_and_shown(result: Path, capsys: Text) -> None:
     answer = json.loads(capsys.readouterr().out)
     assert answer["event"] == "result" and answer["flags"] == ["cine_only"]
     assert answer["gls_percent"] == pytest.approx(50 * (0.88**2 - 1), abs=3)
+
+
+def test_a_tagged_series_is_read_from_the_folder_that_is_given(
+    result: Path, tmp_path: Path, capsys: Text, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tagged and cine series in one folder, as an examination comes."""
+    monkeypatch.setattr(motion_workflow, "load_result", fitted_tube)
+    monkeypatch.setattr(motion_workflow.fit_motion, "__kwdefaults__", _small_defaults())
+    given, out = tmp_path / "tagged série ü", tmp_path / "motion"
+    tagged = (s for s in TWISTED.tagged().slices if s.view is View.SA)
+    slices = (*TUBE.cine().slices, *(replace(s, name=f"tagged_{s.name}") for s in tagged))
+    write_dicom(_in_dicom(CineStudy(slices)), given)
+    command = ["motion", "fit", str(result), "--tagged", str(given), "--out", str(out)]
+    assert main([*command, "--progress", "json"]) == 0
+    answer = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert answer["flags"] == ["axis_from_borders"]
+    turns = np.rad2deg(TWISTED.turn_rad_per_mm) * 40
+    assert answer["torsion_deg"] == pytest.approx(turns, rel=0.3)
+    assert answer["gls_percent"] == pytest.approx(50 * (0.88**2 - 1), abs=3)
+    assert len(rows(out / "strain.csv")) == TUBE.n_phases
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda p: None, "there is no"),
+        (lambda p: p.mkdir(), "no usable DICOM"),
+        (lambda p: write_dicom(_in_dicom(TUBE.cine()), p), "no tagged series was found"),
+    ],
+)
+def test_a_folder_without_tags_is_refused(
+    result: Path,
+    tmp_path: Path,
+    capsys: Text,
+    monkeypatch: pytest.MonkeyPatch,
+    make: Any,
+    says: str,
+) -> None:
+    monkeypatch.setattr(motion_workflow, "load_result", fitted_tube)
+    make(tmp_path / "given")
+    out = tmp_path / "motion"
+    command = ["motion", "fit", str(result), "--tagged", str(tmp_path / "given")]
+    assert main([*command, "--out", str(out)]) == 2
+    error = " ".join(capsys.readouterr().err.split())
+    assert says in error and "Simulated^" not in error
+    assert not out.exists()
 
 
 def test_an_earlier_motion_is_not_replaced_unasked(

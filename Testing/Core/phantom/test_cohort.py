@@ -64,6 +64,38 @@ def test_a_tagged_cohort_is_read_as_tagged(
     assert simulate_cohort(tmp_path, settings) == [folder]
 
 
+def test_an_examination_holds_cine_and_tagged_slices_of_one_heart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cine = replace(protocol.CLINICAL, pixel_mm=3.0, fov_mm=200.0, n_phases=5, n_sub_pixels=1)
+    cine = replace(cine, sa_levels=(0.8, 0.5), n_profile=1)
+    tagged = replace(protocol.TAGGED_3SA, fov_mm=150.0, n_phases=8, n_profile=1, n_sub_pixels=1)
+    presets = {"clinical": cine, "tagged-3sa": tagged}
+    monkeypatch.setattr(cohort, "sample_protocol", lambda _, name: presets[name])
+    settings = CohortSettings(1, seed=5, tagged="tagged-3sa")
+    (folder,) = simulate_cohort(tmp_path, settings)
+    plain, lined = read_study(folder / "dicom"), read_tagged(folder / "dicom")
+    assert [len(s.slices) for s in (plain, lined)] == [5, 3]
+    truth, beside = (PhantomTruth.load(folder / n) for n in ("truth", "truth-tagged"))
+    assert truth.parameters == beside.parameters
+    assert truth.ras_from_heart_rows == beside.ras_from_heart_rows
+    # every slice has a breath-hold of its own, and tags end before the cycle does
+    shifts = {s.translation_mm for s in (*truth.slices, *beside.slices)}
+    assert len(shifts) == 8
+    ends = [float(s.cycle_fractions[-1]) for s in lined.slices]
+    assert ends == pytest.approx([protocol.TAGGED_SHARE * 7 / 8] * 3, abs=0.01)
+    assert simulate_cohort(tmp_path, settings) == [folder]
+    with pytest.raises(OutputError, match="preset"):
+        simulate_cohort(tmp_path, replace(settings, tagged=None))
+
+
+@pytest.mark.parametrize("preset", ["tagged-2d", "cohort"])
+def test_tagged_slices_lie_beside_untagged_ones_only(preset: str) -> None:
+    tagged = "tagged-3sa" if preset == "tagged-2d" else "clinical"
+    with pytest.raises(ConfigError, match="beside"):
+        CohortSettings(1, seed=1, preset=preset, tagged=tagged)
+
+
 def test_tagged_cohorts_are_dicom_only() -> None:
     with pytest.raises(ConfigError, match="DICOM only"):
         CohortSettings(1, seed=1, preset="tagged-2d", format=StudyFormat.NIFTI)

@@ -101,6 +101,21 @@ def test_colour_and_arrows_follow_the_widgets(user: Quick) -> None:
     assert ui.showArrows.checked and not ui.showWall.checked
 
 
+def test_a_tagged_series_is_passed_on(user: Quick, tmp_path: Path) -> None:
+    ui, tagged = user.ui, tmp_path / "tagged série ü"
+    user.fit_study()
+    user.set(taggedPath=str(tagged))
+    assert not ui.fitMotionButton.enabled and str(tagged) in ui.fitMotionButton.toolTip
+    tagged.mkdir()
+    user.panel.render()
+    fit_motion(user)
+    assert user.commands[-1][4:6] == ("--tagged", str(tagged))
+    assert user.heart.motion is not None
+    ui.taggedPath.setCurrentPath("")
+    fit_motion(user)
+    assert "--tagged" not in user.commands[-1]
+
+
 def test_a_cancelled_motion_leaves_the_heart(user: Quick) -> None:
     user.fit_study()
     user.mode = "motion=endless"

@@ -14,6 +14,9 @@ SOURCES = source_files("NISFExtension")
 SCENE_SIGNAL, SCENE_SLOT = "mrmlSceneChanged(vtkMRMLScene*)", "setMRMLScene(vtkMRMLScene*)"
 PATH_FILTERS = {"Dirs", "Files", "Drives", "NoSymLinks", "Readable", "Writable", "Executable"}
 
+PATHS = {"inputPath", "priorPath", "configPath", "resultFolder", "taggedPath", "exportFolder"}
+"""Widgets that the panel connects by hand."""
+
 QT5_SIGNALS = {
     "clicked()",
     "clicked(bool)",
@@ -110,7 +113,7 @@ def test_parameters_have_widgets_and_widgets_parameters(ui: ElementTree.Element)
         for prop in ui.iter("property")
         if prop.get("name") == "SlicerParameterName"
     ]
-    by_hand = {"inputPath", "priorPath", "configPath", "resultFolder", "exportFolder"}
+    by_hand = PATHS
     assert len(set(bound)) == len(bound)
     assert set(bound) | by_hand | {"corrections"} == parameter_names()
     assert by_hand <= set(widgets(ui))
@@ -134,7 +137,7 @@ def test_every_button_and_table_is_used(ui: ElementTree.Element) -> None:
     text = "\n".join(s.text for s in panel_sources())
     kinds = {"QPushButton", "QTableWidget", "QListWidget", "ctkSliderWidget", "ctkPathLineEdit"}
     names = [name for name, kind in widgets(ui).items() if kind in kinds]
-    by_hand = {"inputPath", "priorPath", "configPath", "resultFolder", "exportFolder"}
+    by_hand = PATHS
     assert [n for n in names if f"ui.{n}" not in text and n not in by_hand] == []
 
 
