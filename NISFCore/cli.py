@@ -223,7 +223,8 @@ class Batch:
         config: default (Gauss-Newton), paper (Adam), or a JSON file of settings.
         device: auto takes CUDA where it works.
         views: views to use.
-        motion: follow the LV wall as well, for strain (half a minute per subject).
+        motion: follow the LV wall as well, for strain (half a minute per subject); by the tagged
+            series where a subject has any.
         formats: what to export of every subject: none, all, or a comma-separated list.
         spacing_mm: voxel size of exported volumes.
         phases: all, or a list of ED, ES and phase indices, e.g. ED,ES,7.

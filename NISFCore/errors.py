@@ -13,6 +13,10 @@ class AmbiguousInputError(StudyError):
     """The input can be understood in more than one way; the message is a question to the user."""
 
 
+class NoSeriesError(StudyError):
+    """An input has no series of the kind that is asked for."""
+
+
 class CohortError(NISFError):
     """A training cohort is missing, empty or unusable."""
 

@@ -37,7 +37,8 @@ class BatchSettings:
     Attributes:
         prior: a prior file; None is the bundled one.
         views: the views to use.
-        motion: whether the motion of the LV wall is estimated as well.
+        motion: whether the motion of the LV wall is estimated as well, from tagged series where a
+            subject has any.
         formats: what is exported of every subject; empty for nothing.
         spacing_mm, phases: see `ExportSettings`.
         n_workers: subjects at once, each in a process of its own.

@@ -15,7 +15,7 @@ from typing import Any
 
 from NISFCore import workflows
 from NISFCore.batch.plan import BatchSettings, Subject
-from NISFCore.errors import Cancelled, NISFError, ResultError
+from NISFCore.errors import Cancelled, NISFError, NoSeriesError, ResultError
 from NISFCore.export.motion_files import MOTION_FOLDER, STRAIN_FILE
 from NISFCore.export.writer import MANIFEST_FILE
 from NISFCore.fitting.quality import Verdict as QualityVerdict
@@ -89,10 +89,14 @@ def treat_subject(
 
 
 def _motion_problem(subject: Subject, cancel: CancelToken | None) -> NISFError | None:
-    """Follow the LV wall; why it cannot be, or None."""
+    """Follow the LV wall, by tagged series where there are any; why it cannot be, or None."""
     shutil.rmtree(_motion_folder(subject), ignore_errors=True)
+    result = subject.folder / RESULT_FOLDER
     try:
-        fit_motion(subject.folder / RESULT_FOLDER, cancel=cancel)
+        try:
+            fit_motion(result, tagged=subject.study, cancel=cancel)
+        except NoSeriesError:
+            fit_motion(result, cancel=cancel)
     except Cancelled:
         raise
     except NISFError as error:

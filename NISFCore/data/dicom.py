@@ -34,7 +34,7 @@ from NISFCore.data.dicom_tagged import TaggedAcquisition, phase_order, series_of
 from NISFCore.data.dicom_timing import NotCineError, phase_timing
 from NISFCore.data.study import CineSlice, CineStudy, Provenance, TagLines
 from NISFCore.data.view_hints import described_view
-from NISFCore.errors import StudyError
+from NISFCore.errors import NoSeriesError, StudyError
 from NISFCore.views import View
 
 ASSUMED_THICKNESS_MM = 8.0
@@ -117,7 +117,7 @@ def read_source(
         warnings.append(f"{n_duplicates} exact duplicate(s) of images dropped")
     if not planes:
         kind = "tagged" if tagged else "cine"
-        raise StudyError(f"no {kind} series was found. " + "; ".join(warnings))
+        raise NoSeriesError(f"no {kind} series was found. " + "; ".join(warnings))
     study = assemble_planes(
         [[f for f, _ in plane] for plane in planes],
         subject=pseudonym(path, records) if subject is None else subject,

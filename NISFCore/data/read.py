@@ -10,7 +10,7 @@ from NISFCore.data.nifti_manifest import MANIFEST_NAME
 from NISFCore.data.study import CineStudy
 from NISFCore.data.sunnybrook import is_sunnybrook_study, read_sunnybrook
 from NISFCore.data.ukb_zips import is_ukb_study, read_ukb
-from NISFCore.errors import AmbiguousInputError, StudyError
+from NISFCore.errors import AmbiguousInputError, NoSeriesError, StudyError
 from NISFCore.views import View
 
 
@@ -63,8 +63,8 @@ def read_tagged(
     path = Path(path)
     if not path.exists():
         raise StudyError(f"there is no {path}; give a folder, a zip or a file that exists")
-    if path.is_file() and is_nifti(path):
-        raise StudyError(f"{path.name} is NIfTI; tagged images are read from DICOM only")
+    if is_nifti(path) if path.is_file() else _is_nifti_study(path):
+        raise NoSeriesError(f"{path.name} is NIfTI; tagged images are read from DICOM only")
     return read_tagged_dicom(path, views=views, select=select)
 
 

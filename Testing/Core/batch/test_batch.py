@@ -21,6 +21,7 @@ from NISFCore.errors import (
     Cancelled,
     CohortError,
     ConfigError,
+    NoSeriesError,
     OutputError,
     PriorError,
     StudyError,
@@ -342,10 +343,12 @@ def test_strain_stands_in_the_row(
 ) -> None:
     wanted = settings(files, motion=True, formats=BatchSettings().formats)
     one = Subject("subject_0001", files / "in" / NAMES[0], tmp_path / "subject_0001")
-    followed: list[Path] = []
+    asked: list[tuple[Path, Path | None]] = []
 
-    def follow(result: Path, cancel: CancelToken | None) -> None:
-        followed.append(result)
+    def follow(result: Path, cancel: CancelToken | None, tagged: Path | None = None) -> None:
+        asked.append((result, tagged))
+        if tagged is not None:  # as for most studies
+            raise NoSeriesError("no tagged series was found")
         strain_file(result / "motion")
 
     monkeypatch.setattr(subject, "fit_motion", follow)
@@ -356,7 +359,39 @@ def test_strain_stands_in_the_row(
     assert row["motion_flags"] == "no_longitudinal; sparse"
     assert (one.folder / "export" / "strain.csv").is_file()
     subject.treat_subject(one, wanted)
-    assert followed == [one.folder / "result"]
+    assert asked == [(one.folder / "result", one.study), (one.folder / "result", None)]
+
+
+def test_tagged_series_are_used_where_there_are_any(
+    files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = settings(files, motion=True)
+    one = Subject("subject_0001", files / "in" / NAMES[0], tmp_path / "subject_0001")
+    asked: list[Path] = []
+
+    def follow(result: Path, cancel: CancelToken | None, tagged: Path) -> None:
+        asked.append(tagged)
+        strain_file(result / "motion")
+
+    monkeypatch.setattr(subject, "fit_motion", follow)
+    subject.treat_subject(one, wanted)
+    assert subject.is_complete(one, wanted) and asked == [one.study]
+
+
+def test_tags_that_cannot_be_followed_are_no_cine(
+    files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whose tags are broken has no strain rather than another kind of it, and is told why."""
+    wanted = settings(files, motion=True)
+    one = Subject("subject_0001", files / "in" / NAMES[0], tmp_path / "subject_0001")
+
+    def refuse(result: Path, cancel: CancelToken | None, tagged: Path | None = None) -> None:
+        raise StudyError("the tagged images stand still")
+
+    monkeypatch.setattr(subject, "fit_motion", refuse)
+    with pytest.raises(StudyError, match="stand still"):
+        subject.treat_subject(one, wanted)
+    assert not subject.is_complete(one, wanted)
 
 
 def test_what_cannot_be_followed_is_exported_all_the_same(
@@ -365,7 +400,7 @@ def test_what_cannot_be_followed_is_exported_all_the_same(
     wanted = settings(files, motion=True, formats=BatchSettings().formats)
     one = Subject("subject_0001", files / "in" / NAMES[0], tmp_path / "subject_0001")
 
-    def refuse(result: Path, cancel: CancelToken | None) -> None:
+    def refuse(result: Path, cancel: CancelToken | None, tagged: Path | None = None) -> None:
         raise StudyError("the heart has no LV wall at ED")
 
     monkeypatch.setattr(subject, "fit_motion", refuse)
@@ -376,7 +411,7 @@ def test_what_cannot_be_followed_is_exported_all_the_same(
     assert row["edv_ml"] > 0 and row["gcs_percent"] is None
     before = times(tmp_path)
     monkeypatch.setattr(
-        subject, "fit_motion", lambda result, cancel: strain_file(result / "motion")
+        subject, "fit_motion", lambda result, cancel, tagged: strain_file(result / "motion")
     )
     subject.treat_subject(one, wanted)
     assert subject.is_complete(one, wanted) and times(tmp_path) == before
