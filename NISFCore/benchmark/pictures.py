@@ -56,7 +56,8 @@ def convergence(speed: Sequence[Part]) -> bytes:
             ax.set(xlabel="seconds of optimisation", ylabel=name)
         for part in speed:
             axes[0].axhline(part["target_dice"], color=MUTED, lw=0.8, ls=":")
-        axes[0].legend(frameon=False)
+        handles, names = axes[0].get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside upper center", ncols=len(names), frameon=False)
         return as_png(figure)
 
 
