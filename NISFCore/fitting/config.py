@@ -91,6 +91,7 @@ class LabelTermConfig:
 
 
 N_REFIT_STEPS = 20
+DENSER_VOXELS, DENSER_LABELS = 2, 4
 
 
 @dataclass(frozen=True)
@@ -140,6 +141,13 @@ class GaussNewtonConfig:
     def __post_init__(self) -> None:
         if not self.voxels or min(self.voxels) < 1:
             raise ConfigError(f"GaussNewtonConfig.voxels: got {self.voxels}, need steps of >= 1")
+
+    def denser(self) -> "GaussNewtonConfig":
+        """The same with more voxels and more of the network's labels in each step: where no slices
+        cross and nobody drew labels, the draws decide too much of where the heart ends."""
+        evidence = replace(self.evidence, n_pixels=DENSER_LABELS * self.evidence.n_pixels)
+        voxels = tuple(DENSER_VOXELS * n for n in self.voxels)
+        return replace(self, voxels=voxels, evidence=evidence)
 
     def going_on(self) -> "GaussNewtonConfig":
         """The same from an earlier fit on: no large steps, all evidence from the beginning."""

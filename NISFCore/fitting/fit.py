@@ -206,6 +206,8 @@ class _Job:
         settings, seed = self.config.gauss_newton, self.config.seed
         if settings is None:
             return solve_adam(problem, _adam(self.config), seed, recorder), None
+        if start is None and problem.guidance is None and not problem.has_crossings:
+            settings = settings.denser()
         if self.begins_alone(start):
             alone = replace(problem, guidance=None)
             start, _ = solve_gauss_newton(alone, settings, seed, recorder)

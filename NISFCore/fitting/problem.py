@@ -52,6 +52,11 @@ class FitProblem:
     evidence: LabelEvidence | None = None
     hidden_dtype: torch.dtype | None = None
 
+    @property
+    def has_crossings(self) -> bool:
+        """Whether slices can be compared with each other."""
+        return self.crossing is not None and len(self.crossing.pairs) > 0
+
 
 @dataclass
 class Estimate:

@@ -3,6 +3,7 @@
 import threading
 import time
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from NISFCore.data.study import CineStudy, SliceLabels
 from NISFCore.errors import Cancelled, ConfigError, StudyError
 from NISFCore.fitting.config import AdamConfig, FitConfig, GaussNewtonConfig, MotionPrior
 from NISFCore.fitting.fit import fit_study
+from NISFCore.fitting.gauss_newton import solve_gauss_newton
 from NISFCore.fitting.problem import fitted_parameters
 from NISFCore.fitting.result import FittedParameters
 from NISFCore.geometry.rigid import rigid_about
@@ -224,3 +226,21 @@ def test_a_whole_study_moved_in_the_scanner_gives_the_moved_fit(teacher: Teacher
     for a, b in zip(here.slice_motions, there.slice_motions, strict=True):
         np.testing.assert_allclose(away @ a @ np.linalg.inv(away), b, atol=0.02)
     np.testing.assert_allclose(there.canonical_from_ras @ away, here.canonical_from_ras, atol=0.02)
+
+
+@pytest.mark.parametrize(("views", "share"), [((View.SA,), 2), (tuple(View), 1)])
+def test_stacks_that_nothing_crosses_are_drawn_more_densely(
+    study: CineStudy, views: tuple[View, ...], share: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There, chance would decide too much."""
+    asked: list[tuple[int, int]] = []
+
+    def solve(problem: Any, settings: GaussNewtonConfig, *rest: Any) -> Any:
+        asked.append((settings.voxels[0], settings.evidence.n_pixels))
+        return solve_gauss_newton(problem, settings, *rest)
+
+    monkeypatch.setattr("NISFCore.fitting.fit.solve_gauss_newton", solve)
+    some = study.restricted_to(tuple(v for v in views if study.of_view(v)))
+    fit_study(some, teacher_prior(), FAST, device="cpu")
+    usual = GaussNewtonConfig().evidence.n_pixels
+    assert asked == [(512 * share, usual * share**2)]
