@@ -105,7 +105,7 @@ def read_source(
     report: Counter[str] = Counter()
     records = _all_records(read_headers(source, skipped), report)
     if not records:
-        raise StudyError(_nothing_read(subject or path.name, skipped, report))
+        raise NoSeriesError(_nothing_read(subject or path.name, skipped, report))
     usable = {None, TAGGED} if tagged else {None}
     candidates = [r for r in records if r.not_cine in usable]
     chosen = select_examination(candidates, records, select)
