@@ -212,9 +212,10 @@ def test_nothing_is_left_in_the_temporary_folder(
 
 
 def test_no_threads_are_left(start: Start) -> None:
-    before = threading.active_count()
+    before = set(threading.enumerate())
     run_to_end(start("succeed"))
-    assert threading.active_count() == before
+    # a thread of an earlier test may end meanwhile
+    assert set(threading.enumerate()) <= before
 
 
 def test_an_interpreter_that_is_not_there(tmp_path: Path) -> None:
