@@ -72,20 +72,16 @@ class PlaneTruth:
         Longitudinal strain is not among them: one short-axis plane does not show it.
         """
         error = POINTS_PER_STRAIN * (self._strain(field) - self.strain)
-        by_segment = segment_means(error[:, CIRCUMFERENTIAL], self.segments)
         sick = dysfunctional_segments(self.strain, self.segments)
-        in_sick = np.isin(self.segments, [k for k in by_segment if k in sick])
+        in_sick = np.isin(self.segments, list(sick))
         squares = self._squares(field)
         return {
             "rmse_mm": float(np.sqrt(squares.mean())),
             "gcs_points": float(abs(error[:, CIRCUMFERENTIAL].mean())),
             "grs_points": float(abs(error[:, RADIAL].mean())),
-            "segmental_points": mean_size([*by_segment.values()]),
-            "dysfunctional_points": mean_size([v for k, v in by_segment.items() if k in sick]),
-            "healthy_points": mean_size([v for k, v in by_segment.items() if k not in sick]),
+            **segment_scores(error, self.strain, self.segments),
             "dysfunctional_mm2": float(squares[:, in_sick].mean()) if in_sick.any() else None,
             "healthy_mm2": float(squares[:, ~in_sick].mean()) if in_sick.any() else None,
-            "n_dysfunctional": float(len(sick)),
         }
 
     def _squares(self, field: DisplacementField) -> Array:
@@ -134,19 +130,18 @@ class SpaceTruth:
         """RMSE in mm; errors at ES in points, None for segments that the heart does not have."""
         error = POINTS_PER_STRAIN * (strain - self.strain)
         around = self.segments != APICAL_CAP
-        by_segment = segment_means(error[around, CIRCUMFERENTIAL], self.segments[around])
-        sick = dysfunctional_segments(self.strain[around], self.segments[around])
         squares = ((displacement - self.displacement) ** 2).sum(axis=-1)
         return {
             "rmse_mm": float(np.sqrt(squares.mean())),
             "gcs_points": float(abs(error[:, CIRCUMFERENTIAL].mean())),
-            "segmental_points": mean_size([*by_segment.values()]),
-            "dysfunctional_points": mean_size([v for k, v in by_segment.items() if k in sick]),
-            "healthy_points": mean_size([v for k, v in by_segment.items() if k not in sick]),
+            **segment_scores(error[around], self.strain[around], self.segments[around]),
             "grs_points": float(abs(error[:, RADIAL].mean())),
             "gls_points": float(abs(error[:, LONGITUDINAL].mean())),
-            "n_dysfunctional": float(len(sick)),
         }
+
+    def still(self) -> dict[str, float | None]:
+        """Scores if nothing moves."""
+        return self.scores(np.zeros((1, 1, 3)), np.zeros_like(self.strain))
 
     def scores_of(self, result: MotionResult) -> dict[str, float | None]:
         """Those of one estimate, whose times are the truth's."""
@@ -154,6 +149,21 @@ class SpaceTruth:
         F = deformation_gradient(field, self.points_ras, times[[self.es]])[0]
         strain = directional_strain(F, self.directions)
         return self.scores(displacement_ras(field, self.points_ras, times), strain)
+
+
+def segment_scores(
+    error: Array, strain: Array, segments: npt.NDArray[np.uint8]
+) -> dict[str, float | None]:
+    """Mean sizes of the segments' errors of circumferential strain, and those of dysfunctional ones
+    and the others; `error` in points and `strain` are `(n, 3)`."""
+    by_segment = segment_means(error[:, CIRCUMFERENTIAL], segments)
+    sick = dysfunctional_segments(strain, segments)
+    return {
+        "segmental_points": mean_size([*by_segment.values()]),
+        "dysfunctional_points": mean_size([v for k, v in by_segment.items() if k in sick]),
+        "healthy_points": mean_size([v for k, v in by_segment.items() if k not in sick]),
+        "n_dysfunctional": float(len(sick)),
+    }
 
 
 def dysfunctional_segments(strain: Array, segments: npt.NDArray[np.uint8]) -> set[int]:

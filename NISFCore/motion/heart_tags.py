@@ -131,29 +131,24 @@ def tags_of_heart(
     Raises:
         StudyError: if none does, none moves, or one has no tags.
     """
-    shown = [s for s in moving_slices(study) if _shows_wall(s, heart)]
-    shifts = {s.name: _shift(s, heart) for s in shown}
-    placed = [s for s in (_shifted(s, shifts[s.name]) for s in shown) if _shows_wall(s, heart)]
+    shown = _with_wall(moving_slices(study), heart)
+    shifts = {s.name: heart_shift(s, m, tagged_series(s, m).waves, heart) for s, m in shown}
+    placed = _with_wall([_shifted(s, shifts[s.name]) for s, _ in shown], heart)
     if not placed:
         raise StudyError(
             f"none of the {len(study.slices)} tagged slice(s) shows the wall of the fitted heart; "
             "give tagged series of the same examination, in the same patient coordinates"
         )
-    planes = tuple(
-        observed_plane(s, wall_in_plane(s, heart), space.placement, config) for s in placed
-    )
-    used = {s.name for s in placed}
+    planes = tuple(observed_plane(s, mask, space.placement, config) for s, mask in placed)
+    used = {s.name for s, _ in placed}
     left_out = tuple(s.name for s in study.slices if s.name not in used)
     return HeartTags(planes, left_out, {name: shifts[name] for name in shifts if name in used})
 
 
-def _shows_wall(cine: CineSlice, heart: HeartField) -> bool:
-    return bool(wall_in_plane(cine, heart).sum() >= MIN_MASK_PIXELS)
-
-
-def _shift(cine: CineSlice, heart: HeartField) -> Points | None:
-    mask = wall_in_plane(cine, heart)
-    return heart_shift(cine, mask, tagged_series(cine, mask).waves, heart)
+def _with_wall(slices: Sequence[CineSlice], heart: HeartField) -> list[tuple[CineSlice, Mask]]:
+    """The slices that show the heart's wall, and where."""
+    found = [(s, wall_in_plane(s, heart)) for s in slices]
+    return [(s, mask) for s, mask in found if mask.sum() >= MIN_MASK_PIXELS]
 
 
 def _shifted(cine: CineSlice, shift_ras: Points | None) -> CineSlice:

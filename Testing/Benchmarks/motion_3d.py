@@ -18,7 +18,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tyro
 
 from NISFCore.benchmark.motion_truth import SpaceTruth
@@ -76,7 +75,7 @@ def subject(seed: int, kind: MotionKind, ways: tuple[str, ...]) -> dict[str, Any
     simulated = simulate_tagged_study(heart, TagPattern(kind=TagKind.LINES), protocol, seed)
     study = simulated.study
     truth = SpaceTruth.of(simulated.truth, study.slices[0].cycle_fractions)
-    still = truth.scores(np.zeros((1, 1, 3)), np.zeros_like(truth.strain))
+    still = truth.still()
     fits = {way: scored(truth, partial(fit_tagged_study, seen_by(study, way))) for way in ways}
     return {"seed": seed, "kind": kind.value, "still": still, **fits}
 

@@ -61,7 +61,7 @@ def subject(folder: Path, fit: Path) -> dict[str, Any]:
     truth = SpaceTruth.of(known, times)
     place = truth.points_ras + fit_from_true_mm(fitted, known.phantom)
     truth = replace(truth, points_ras=place)
-    still = truth.scores(np.zeros((1, 1, 3)), np.zeros_like(truth.strain))
+    still = truth.still()
     return {
         "subject": folder.name,
         "still": still,

@@ -19,6 +19,7 @@ shift, at the heart, in the plane and off it (root mean square over planes).
 
 import tempfile
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -152,13 +153,8 @@ def subject(seed: int, kind: MotionKind, ways: tuple[str, ...]) -> dict[str, Any
     fitted = fit_study(in_files(first, read_study), load_prior(), network=load_slice_network())
     heart = Heart(fitted, DisplacementTruth(first.truth), fit_from_true_mm(fitted, first.truth))
     fits = {way: scored(heart, way, simulated) for way in ways}
-    return {"seed": seed, "kind": kind.value, "still": still(heart), **fits}
-
-
-def still(heart: Heart) -> dict[str, float | None]:
-    """Scores of no motion."""
-    truth = SpaceTruth.of(heart.truth, common_times(heart.fitted.study.slices))
-    return truth.scores(np.zeros((1, 1, 3)), np.zeros_like(truth.strain))
+    still = SpaceTruth.of(heart.truth, common_times(fitted.study.slices)).still()
+    return {"seed": seed, "kind": kind.value, "still": still, **fits}
 
 
 def scored(heart: Heart, way: str, simulated: dict[str, SimulatedStudy]) -> dict[str, Any]:
@@ -169,10 +165,9 @@ def scored(heart: Heart, way: str, simulated: dict[str, SimulatedStudy]) -> dict
     assert made.tagged_truth is not None  # an examination
     study = in_files(made, read_tagged)
     fit = partial(motion_of, heart.fitted, tagged=study)
-    if way == "unshifted":
-        with patch.object(heart_tags, "heart_shift", lambda *_: None):
-            return timed(partial(heart.scores, (study, made.tagged_truth)), fit)
-    return timed(partial(heart.scores, (study, made.tagged_truth)), fit)
+    stays = patch.object(heart_tags, "heart_shift", lambda *_: None)
+    with stays if way == "unshifted" else nullcontext():
+        return timed(partial(heart.scores, (study, made.tagged_truth)), fit)
 
 
 def main() -> None:

@@ -386,7 +386,9 @@ def test_tags_that_cannot_be_followed_are_no_cine(
     one = Subject("subject_0001", files / "in" / NAMES[0], tmp_path / "subject_0001")
 
     def refuse(result: Path, cancel: CancelToken | None, tagged: Path | None = None) -> None:
-        raise StudyError("the tagged images stand still")
+        if tagged is not None:
+            raise StudyError("the tagged images stand still")
+        strain_file(result / "motion")
 
     monkeypatch.setattr(subject, "fit_motion", refuse)
     with pytest.raises(StudyError, match="stand still"):
