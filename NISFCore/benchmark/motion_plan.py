@@ -91,7 +91,7 @@ class MotionPlan:
     rates: tuple[float, ...] = (1e-5, 5e-5, 2e-4, 4e-4)
     opening_share: float = 0.5
     n_cine: int = 8
-    n_space: int = 3
+    n_space: int = 8
     seed: int = FIRST_SEED
 
     def __post_init__(self) -> None:

@@ -148,7 +148,8 @@ class RefinementConfig:
         contour_huber_mm: distances beyond this count linearly.
         volume_weight: of a point's squared deviation of log det F.
         smoothing: of a point's squared distance in mm^2 from where the frames on both sides lead
-            to, in a second pass; 0 leaves that out.
+            to, in a second pass; less for frames farther apart than 4 % of the cycle
+            (`refinement.trust_between`); 0 leaves that out.
         has_second_try: whether a tagged plane whose tissue moves far between two frames is tracked
             again, led by a learned prior (`second_try`).
     """

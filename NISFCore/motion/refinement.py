@@ -45,6 +45,8 @@ USUAL_NOISE = 0.2
 """Of residuals in units of the tags' contrast."""
 SD_PER_MEDIAN = 1.4826
 MIN_RIDGE = 1e-9
+USUAL_INTERVAL = 0.04
+"""Between frames, of the cycle."""
 MAX_RADII = 2.0
 """Tissue that has moved farther than so many radii of the heart is a solver that diverged."""
 
@@ -57,6 +59,14 @@ class FrameTerm(Protocol):
 
     def rows(self, moment: float, C: Tensor) -> Rows:
         """Residuals and Jacobian at coefficients `(n_features + 1, n_dims)`."""
+        ...
+
+
+class Lead(Protocol):
+    """What knows better than the past where the tissue is in a frame (`affine_lead`)."""
+
+    def corrected(self, expected: Tensor, moment: float) -> Tensor:
+        """Coefficients `(n_features + 1, n_dims)` in place of the expected ones."""
         ...
 
 
@@ -240,6 +250,7 @@ def track(
     cancel: CancelToken,
     stiffness: Tensor | None = None,
     led_by: FrameCoefficients | None = None,
+    lead: Lead | None = None,
 ) -> FrameCoefficients:
     """Follow the tissue from frame to frame; sets the field's coefficients.
 
@@ -250,6 +261,7 @@ def track(
         stages: the terms of each stage, coarse to fine.
         led_by: where the tissue may be in each of these frames: what is expected of a frame is then
             half-way between this and where the frames before lead to.
+        lead: corrects what is expected of each frame.
 
     Raises:
         StudyError: if the solver diverged.
@@ -267,6 +279,8 @@ def track(
             expected = extrapolated(C, j, config.extrapolation)
             if led_by is not None:
                 expected = (expected + led_by.values[j]) / 2
+            if lead is not None:
+                expected = lead.corrected(expected, moment)
             C[j] = expected
             for terms in stages:
                 for _ in range(config.n_iterations):
@@ -278,7 +292,7 @@ def track(
         for j in range(1, len(times) - 1):
             cancel.check()
             expected = torch.tensordot(between(times, j), C, dims=1)
-            terms, weight = stages[-1], config.smoothing * alike
+            terms, weight = stages[-1], config.smoothing * trust_between(times, j) * alike
             C[j] -= step(C[j], expected, float(times[j]), terms, weight, config.ridge)
     found = FrameCoefficients(times, C)
     set_coefficients(field, found)
@@ -310,6 +324,14 @@ def between(times: Tensor, j: int) -> Tensor:
         others = times[[m for m in nodes if m != k]]
         weights[k] = ((times[j] - others) / (times[k] - others)).prod()
     return weights
+
+
+def trust_between(times: Tensor, j: int) -> float:
+    """What `between` counts at frame j, 1 at the usual frame rate: a cubic's error grows with the
+    fourth power of the time between frames, its variance with the eighth. At the peak of a
+    contraction that few frames show, what lies between its neighbours is too little of it."""
+    interval = float(times[j + 1] - times[j - 1]) / 2
+    return min(1.0, (USUAL_INTERVAL / interval) ** 8)
 
 
 def step(

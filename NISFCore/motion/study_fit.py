@@ -14,6 +14,7 @@ from NISFCore.data.study import CineSlice, CineStudy
 from NISFCore.geometry.planes import centre_ras
 from NISFCore.geometry.spaces import Points
 from NISFCore.labels import Label
+from NISFCore.motion.affine_lead import AffineLead
 from NISFCore.motion.borders import borders_in_plane
 from NISFCore.motion.config import DEFAULT, MotionConfig, RefinementConfig
 from NISFCore.motion.field import DisplacementField, Placement
@@ -78,8 +79,9 @@ def fit_tagged_study(
     prepared = time.monotonic()
     anchors = evenly(points, config.space.n_volume_points)
     settings = tracking_settings(config)
-    stiff = stiffness(field, anchors, config)
-    track(field, tissue_points(field, anchors), times, stages, settings, progress, cancel, stiff)
+    tissue, stiff = tissue_points(field, anchors), stiffness(field, anchors, config)
+    lead = AffineLead(tissue, stages[0])
+    track(field, tissue, times, stages, settings, progress, cancel, stiff, lead=lead)
     observations = [p.seen for p in planes]
     flags = [
         *coverage_flags(slices, space),

@@ -48,9 +48,13 @@ class BeatingTube:
     def times(self) -> Array:
         return np.arange(self.n_phases) / self.n_phases
 
+    def share(self, t: float) -> float:
+        """Of its greatest motion."""
+        return math.sin(math.pi * t) ** 2
+
     def moved(self, X: Array, t: float) -> Array:
         """Where tissue `(n, 3)` in tube coordinates is at t."""
-        share = math.sin(math.pi * t) ** 2
+        share = self.share(t)
         along = 1 - share * self.shortening
         across = along**-0.5
         angle = share * self.turn_rad_per_mm * X[..., 2]
@@ -60,7 +64,7 @@ class BeatingTube:
 
     def material(self, x: Array, t: float) -> Array:
         """The inverse of `moved`."""
-        share = math.sin(math.pi * t) ** 2
+        share = self.share(t)
         along = 1 - share * self.shortening
         across = along**-0.5
         z = x[..., 2] / along

@@ -21,6 +21,7 @@ from NISFCore.motion.refinement import (
     huber_weight,
     noise_weight,
     tissue_points,
+    trust_between,
 )
 from NISFCore.motion.similarity import local_windows
 from Testing.Core.motion.movies import INNER_MM, OUTER_MM, Ring
@@ -127,6 +128,18 @@ def test_between_two_frames_on_either_side_a_cubic_is_exact() -> None:
     # fewer on one side: a parabola
     parabola = 1 + times - 4 * times**2
     assert float(between(times, 1) @ parabola) == pytest.approx(float(parabola[1]), abs=1e-4)
+
+
+def test_a_cubic_counts_less_the_farther_frames_lie_apart() -> None:
+    assert trust_between(torch.arange(30) / 30, 3) == 1.0
+    few = torch.arange(12) / 12
+    # what it is wrong by at the top of a beat, frame for frame
+    missed = [
+        1 - float(between(t, len(t) // 2) @ (torch.pi * t).sin().square())
+        for t in (torch.arange(25) / 24, torch.arange(13) / 12)
+    ]
+    assert missed[1] > 10 * missed[0] > 0
+    assert trust_between(few, 3) < 0.01
 
 
 def test_displacements_that_no_heart_makes_are_an_error() -> None:
