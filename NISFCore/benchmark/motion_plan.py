@@ -83,7 +83,7 @@ class MotionPlan:
     """
 
     groups: tuple[Group, ...] = tuple(Group)
-    n_per_group: int = 8
+    n_per_group: int = 16
     n_raced: int = 24
     n_tuning: int = 2
     budgets: tuple[int, ...] = (5, 10, 20, 50, 100)
