@@ -10,8 +10,9 @@ taken in pairs, with residuals r (signed distance of a moved ED border from the 
                                      be off by what came through the plane, the rest counts fully
 
 The slow part's standard deviation grows with how much the border has shrunk, since tissue moves
-through the plane as it contracts and is back at the end of the cycle. What is left of it tells how
-the tissue that was in the plane moved (`through_plane`). Where labels have lost the wall
+through the plane as it contracts and is back at the end of the cycle. It is the whole heart that
+shortens: through a plane that hardly contracts itself tissue comes as well. What is left of the
+slow part tells how the tissue that was in the plane moved (`through_plane`). Where labels have lost the wall
 (`shown_wall`) nothing counts.
 """
 
@@ -30,6 +31,8 @@ from NISFCore.motion.refinement import (
     tissue_points,
 )
 
+LEAST_SHRINKING = 0.3
+"""Of the endocardium, at its most, that the slow part's doubt goes by: what healthy planes lose."""
 SLOW_ORDERS = 1
 """Of the angle around the LV: what taper and tilt of the wall do to its labels."""
 
@@ -42,6 +45,12 @@ def angular_basis(points: Tensor, n_orders: int = SLOW_ORDERS) -> Tensor:
     return torch.stack([torch.ones_like(angle), *waves], dim=1)
 
 
+def of_whole_heart(shrinking: Tensor) -> Tensor:
+    """How far along its contraction the heart is `(n_frames,)`, from what one plane shows of it."""
+    most = float(shrinking.max())
+    return shrinking * (max(most, LEAST_SHRINKING) / most) if most > 0 else shrinking
+
+
 class WallTerm:
     """Borders of the wall at ED against those of a frame's labels, see the module.
 
@@ -49,7 +58,7 @@ class WallTerm:
         contours: inner and outer border, or one of them: then only its position counts.
         weight: of a squared distance in mm^2.
         growth: of the slow part's standard deviation over that of the rest, per part of its radius
-            that the first contour has lost.
+            that the first contour has lost, see `LEAST_SHRINKING`.
         huber_mm: distances beyond it count linearly.
     """
 
@@ -67,7 +76,8 @@ class WallTerm:
         pairs = zip(contours, nearest, strict=True)
         self._borders = [tissue_points(field, c.points[at]) for c, at in pairs]
         self._basis = angular_basis(first)
-        self._doubt = (1 + (growth * contours[0].shown.shrinking).square()).rsqrt()
+        shortening = of_whole_heart(contours[0].shown.shrinking)
+        self._doubt = (1 + (growth * shortening).square()).rsqrt()
 
     def rows(self, moment: float, C: Tensor) -> Rows:
         frame = self._contours[0].frame_at(moment)

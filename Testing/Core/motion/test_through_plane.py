@@ -17,7 +17,7 @@ from NISFCore.motion.quality import leaving_flags
 from NISFCore.motion.refinement import TissuePoints, tissue_points
 from NISFCore.motion.strain import strain_curves
 from NISFCore.motion.through_plane import follow_expected_tissue, follow_tissue
-from NISFCore.motion.wall_labels import WallTerm
+from NISFCore.motion.wall_labels import LEAST_SHRINKING, WallTerm, of_whole_heart
 from Testing.Core.motion.tapered import INNER_MM, OUTER_MM, Tapered
 
 Array = npt.NDArray[np.float64]
@@ -144,10 +144,18 @@ def test_thickness_counts_fully_and_position_less_the_more_the_wall_has_shrunk(
     )
     n = len(scene.contours[0].points)
     thickness, position = n * (inner - outer) ** 2 / 2, n * (inner + outer) ** 2 / 2
-    doubt = 1 + (10 * (1 - 0.7 * 1.06)) ** 2
+    # this wall loses 0.26 of its radius, the doubt is that of 0.3
+    doubt = 1 + (10 * LEAST_SHRINKING) ** 2
     assert cost(scene, 0.0) == pytest.approx(thickness + position, rel=0.1)
     assert cost(scene, 10.0) == pytest.approx(thickness + position / doubt, rel=0.15)
     assert cost(scene, 1e4) == pytest.approx(thickness, rel=0.3)
+
+
+def test_a_plane_that_hardly_contracts_is_doubted_as_others_are() -> None:
+    healthy, sick = torch.tensor([0.0, 0.2, 0.4]), torch.tensor([0.0, 0.05, 0.1])
+    torch.testing.assert_close(of_whole_heart(healthy), healthy)
+    torch.testing.assert_close(of_whole_heart(sick), torch.tensor([0.0, 0.15, 0.3]))
+    torch.testing.assert_close(of_whole_heart(torch.zeros(3)), torch.zeros(3))
 
 
 def test_the_walls_jacobian_is_the_residuals_derivative(scene: Scene) -> None:
