@@ -12,8 +12,8 @@ taken in pairs, with residuals r (signed distance of a moved ED border from the 
 The slow part's standard deviation grows with how much the border has shrunk, since tissue moves
 through the plane as it contracts and is back at the end of the cycle. It is the whole heart that
 shortens: through a plane that hardly contracts itself tissue comes as well. What is left of the
-slow part tells how the tissue that was in the plane moved (`through_plane`). Where labels have lost the wall
-(`shown_wall`) nothing counts.
+slow part tells how the tissue that was in the plane moved (`through_plane`). Where labels have lost
+the wall (`shown_wall`) nothing counts.
 """
 
 from collections.abc import Sequence
