@@ -223,11 +223,11 @@ class DetailConfig:
         stride_elsewhere: of the other pixels, every how many along rows and columns is used.
     """
 
-    n_harmonics: int = 5
-    n_phases: int = 15
+    n_harmonics: int = 7
+    n_phases: int = 30
     spacing_mm: tuple[float, float, float] = (2.0, 2.0, 4.0)
-    smoothness: tuple[float, float, float] = (0.02, 0.02, 0.05)
-    shrinkage: float = 0.003
+    smoothness: tuple[float, float, float] = (0.01, 0.01, 0.025)
+    shrinkage: float = 0.0015
     order_penalty: float = 0.03
     n_iterations: int = 15
     heart_margin_mm: float = 6.0

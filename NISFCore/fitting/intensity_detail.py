@@ -32,6 +32,8 @@ from NISFCore.progress import CancelToken, ProgressEvent, ProgressReporter, Sile
 
 STAGE = "intensities"
 N_PROFILE_NODES = 3
+N_PROFILE_PHASES = 10
+"""Least number of phases, of those that are used, in which the profile's outer nodes are seen."""
 HEART_TIMES = (0.0, 0.5)
 SERIES_RIDGE = 1e-3
 """Keeps harmonics that few phases cannot tell apart at zero."""
@@ -130,12 +132,22 @@ class _Solver:
         return np.asarray(np.linalg.solve(B.T @ B / len(B) + ridge, B.T @ residuals / len(B)).T)
 
     def _explained(self, nodes_ras: Points, weights: Array, cycle_fractions: Array) -> Array:
-        """The heart through the profile `(n_phases, n)`."""
-        found = np.zeros((len(cycle_fractions), nodes_ras.shape[1]))
+        """The heart through the profile `(n_phases, n)`. What the outer nodes show beside the
+        middle one changes slowly: they are looked at in fewer phases, linear in between."""
+        index = len(weights) // 2
+        middle = self._intensities(nodes_ras[index], cycle_fractions)
+        few = np.arange(0, len(middle), max(1, len(middle) // N_PROFILE_PHASES))
+        beside = (weights[index] - 1) * middle[few]
+        for k in set(range(len(weights))) - {index}:
+            beside += weights[k] * self._intensities(nodes_ras[k], cycle_fractions[few])
+        return middle + cyclic_weights(cycle_fractions, few) @ beside
+
+    def _intensities(self, points_ras: Points, cycle_fractions: Array) -> Array:
+        """The heart at points `(n, 3)`: `(n_phases, n)`."""
+        found = np.zeros((len(cycle_fractions), len(points_ras)))
         for image, t in zip(found, cycle_fractions.tolist(), strict=True):
-            for points, weight in zip(nodes_ras, weights, strict=True):
-                self._cancel.check()
-                image += weight * self._heart.evaluate_continued(points, t).intensity
+            self._cancel.check()
+            image += self._heart.evaluate_continued(points_ras, t).intensity
         return found
 
     @property
@@ -209,3 +221,14 @@ class _Solver:
         for index in range(self._config.n_iterations):
             self._cancel.check()
             yield index
+
+
+def cyclic_weights(cycle_fractions: Array, few: npt.NDArray[np.intp]) -> Array:
+    """`(n, n_few)`: linear interpolation over the cycle from some of the times `(n,)`, of which the
+    first is one."""
+    times = cycle_fractions[few]
+    after = np.append(times[1:], times[0] + 1.0)
+    position = (cycle_fractions[:, None] - times) / (after - times)
+    within = (position >= 0) & (position < 1)
+    share = np.where(within, position, 0.0)
+    return np.asarray(within - share + np.roll(share, 1, axis=1))
