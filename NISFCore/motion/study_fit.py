@@ -80,7 +80,9 @@ def fit_tagged_study(
     anchors = evenly(points, config.space.n_volume_points)
     settings = tracking_settings(config)
     tissue, stiff = tissue_points(field, anchors), stiffness(field, anchors, config)
-    lead = AffineLead(tissue, stages[0])
+    has_long_axes = shows_long_axis(slices, space)
+    # what short axes alone say of motion along the axis is mostly wrong
+    lead = AffineLead(tissue, stages[0]) if has_long_axes else None
     track(field, tissue, times, stages, settings, progress, cancel, stiff, lead=lead)
     observations = [p.seen for p in planes]
     flags = [
@@ -95,7 +97,7 @@ def fit_tagged_study(
         frame=space.frame,
         points_ras=space.points_ras,
         cycle_fractions=np.asarray(planes[0].cine.cycle_fractions),
-        has_longitudinal=shows_long_axis(slices, space),
+        has_longitudinal=has_long_axes,
         flags=tuple(flags),
         settings=to_json_object(config),
         seconds=seconds,
