@@ -94,28 +94,35 @@ def tissue_points(field: DisplacementField, points: Tensor) -> TissuePoints:
 
 
 class PhaseTerm:
-    """Wrapped phase of the tags (`gauss_newton`), weighted by the band-passed image's modulus."""
+    """Wrapped phase of every series' tags (`gauss_newton`), weighted by the band-passed image's
+    modulus."""
 
     def __init__(
         self,
         tissue: TissuePoints,
-        observation: TagObservation,
+        observations: Sequence[TagObservation],
         weight: float,
         borders: Sequence[Contour] = (),
     ) -> None:
-        self._tissue, self._seen, self._weight = tissue, observation, weight
+        self._tissue, self._seen, self._weight = tissue, observations, weight
         self._borders = borders
 
     def rows(self, moment: float, C: Tensor) -> Rows:
         u = self._tissue.features @ C
         moved = self._tissue.points + u
         shown = wall_shown(self._borders, torch.tensor([moment]), moved[None])[0]
-        parts = [self._wave_rows(k, moment, u, shown) for k in range(len(self._seen.phases))]
+        parts = [
+            self._wave_rows(seen, k, moment, u, shown)
+            for seen in self._seen
+            for k in range(len(seen.phases))
+        ]
         return torch.cat([r for r, _ in parts]), torch.cat([J for _, J in parts])
 
-    def _wave_rows(self, k: int, moment: float, u: Tensor, shown: Tensor) -> Rows:
-        stack, vector = self._seen.phases[k], self._seen.vectors[k]
-        frame = self._seen.frame_at(moment)
+    def _wave_rows(
+        self, seen: TagObservation, k: int, moment: float, u: Tensor, shown: Tensor
+    ) -> Rows:
+        stack, vector = seen.phases[k], seen.vectors[k]
+        frame = seen.frame_at(moment)
         one = ImageStack(stack.values[frame : frame + 1], stack.pixel_from_local)
         real, imaginary = one.sample((self._tissue.points + u)[None])[0]
         r = wrapped_sum(real, imaginary, u @ vector)
@@ -125,7 +132,8 @@ class PhaseTerm:
 
 
 class TagTerm:
-    """Intensities at the moved points against the tags at ED, normalised in local windows.
+    """Intensities of every series at the moved points against its tags at ED, normalised in local
+    windows.
 
     With means m and covariances in windows that travel with the tissue, the image is taken as
     m_I + b (T - m_T), b = cov(I, T) / var(T): what is left over, in units of the template T, is
@@ -135,34 +143,40 @@ class TagTerm:
     def __init__(
         self,
         tissue: TissuePoints,
-        observation: TagObservation,
+        observations: Sequence[TagObservation],
         windows: LocalWindows,
         huber: float,
         borders: Sequence[Contour] = (),
     ) -> None:
-        self._tissue, self._seen, self._windows = tissue, observation, windows
+        self._tissue, self._windows = tissue, windows
         self._huber, self._borders = huber, borders
-        T = observation.template.at(tissue.points)
-        self._centred = T - windows.mean(T)
-        self._template = T
-        self._variance = (windows.mean(T.square()) - windows.mean(T).square()).clamp_min(
-            MIN_VARIANCE
-        )
+        self._series = [(seen, self._normalised(seen)) for seen in observations]
+
+    def _normalised(self, seen: TagObservation) -> "_Template":
+        T = seen.template.at(self._tissue.points)
+        mean = self._windows.mean(T)
+        variance = (self._windows.mean(T.square()) - mean.square()).clamp_min(MIN_VARIANCE)
+        return _Template(T, mean, variance)
 
     def rows(self, moment: float, C: Tensor) -> Rows:
-        value, gradient = sampled(self._seen.images, self._seen.frame_at(moment), self._tissue, C)
+        clear = self._clearness(moment, C)
+        parts = [self._series_rows(seen, T, moment, C, clear) for seen, T in self._series]
+        return torch.cat([r for r, _ in parts]), torch.cat([J for _, J in parts])
+
+    def _series_rows(
+        self, seen: TagObservation, T: "_Template", moment: float, C: Tensor, clear: Tensor
+    ) -> Rows:
+        value, gradient = sampled(seen.images, seen.frame_at(moment), self._tissue, C)
         mean = self._windows.mean(value)
-        covariance = self._windows.mean(value * self._template) - mean * (
-            self._template - self._centred
-        )
+        covariance = self._windows.mean(value * T.values) - mean * T.mean
         variance = (self._windows.mean(value.square()) - mean.square()).clamp_min(MIN_VARIANCE)
-        contrast = covariance / self._variance
-        least = MIN_CONTRAST * (variance / self._variance).sqrt() + MIN_VARIANCE
+        contrast = covariance / T.variance
+        least = MIN_CONTRAST * (variance / T.variance).sqrt() + MIN_VARIANCE
         contrast = torch.maximum(contrast, least)
-        r = (value - mean) / contrast - self._centred
-        ncc = covariance * (variance * self._variance).rsqrt()
+        r = (value - mean) / contrast - (T.values - T.mean)
+        ncc = covariance * (variance * T.variance).rsqrt()
         w = ncc.clamp(MIN_TRUST, MAX_TRUST) * huber_weight(r, self._huber) * noise_weight(r)
-        w = w * self._clearness(moment, C)
+        w = w * clear
         return w * r, self._tissue.jacobian((w / contrast)[:, None] * gradient)
 
     def _clearness(self, moment: float, C: Tensor) -> Tensor:
@@ -177,6 +191,15 @@ class TagTerm:
             depth = (inside / CLEAR_MM).clamp(MIN_CLEARNESS, 1.0)
             clear = torch.minimum(clear, 1 - border.shown.at(frame, moved) * (1 - depth))
         return clear * wall_shown(self._borders, torch.tensor([moment]), moved[None])[0]
+
+
+@dataclass(frozen=True)
+class _Template:
+    """A series' tags at the tissue's points, with mean and variance in the windows, `(n,)` each."""
+
+    values: Tensor
+    mean: Tensor
+    variance: Tensor
 
 
 class ContourTerm:

@@ -14,6 +14,7 @@ from NISFCore.motion.contours import Contour, wall_contours
 from NISFCore.motion.descent import DataTerm
 from NISFCore.motion.field import DisplacementField
 from NISFCore.motion.plane import Plane, check_moving, plane_of
+from NISFCore.motion.plane_in_space import evenly
 from NISFCore.motion.refinement import (
     FrameTerm,
     PhaseTerm,
@@ -25,6 +26,9 @@ from NISFCore.motion.similarity import LocalWindows, local_windows
 from NISFCore.motion.tag_correlation import TagCorrelation
 from NISFCore.motion.tagged import TagObservation, observe, tagged_series
 from NISFCore.motion.wall_labels import WallTerm
+
+N_VOLUME_POINTS = 200
+"""Of the tissue, at which its volume is looked at: the field is smooth."""
 
 
 @dataclass(frozen=True)
@@ -54,21 +58,18 @@ class TaggedPlane:
     def stages(self, field: DisplacementField, config: RefinementConfig) -> list[list[FrameTerm]]:
         """Of `refinement.track`: labels, phase, intensity; labels and volume with all of them."""
         tissue = tissue_points(field, self.points)
-        volume = VolumeTerm(field, self.points, config.volume_weight)
-        coarse: list[FrameTerm] = [
-            PhaseTerm(tissue, o, config.phase_weight, self.contours) for o in self.observations
-        ]
-        fine: list[FrameTerm] = [
-            TagTerm(tissue, o, self.windows, config.tag_huber, self.contours)
-            for o in self.observations
-        ]
+        few = evenly(self.points, N_VOLUME_POINTS)
+        volume = VolumeTerm(field, few, config.volume_weight * len(self.points) / len(few))
+        seen, borders = self.observations, self.contours
+        coarse: FrameTerm = PhaseTerm(tissue, seen, config.phase_weight, borders)
+        fine: FrameTerm = TagTerm(tissue, seen, self.windows, config.tag_huber, borders)
         if not self.contours:
-            return [[*coarse, volume], [*fine, volume]]
+            return [[coarse, volume], [fine, volume]]
         before, labels = (
             self._labels(field, config, doubt)
             for doubt in (config.start_doubt, config.position_doubt)
         )
-        return [[before, volume], [*coarse, labels, volume], [*fine, labels, volume]]
+        return [[before, volume], [coarse, labels, volume], [fine, labels, volume]]
 
     def _labels(
         self, field: DisplacementField, config: RefinementConfig, doubt: float
