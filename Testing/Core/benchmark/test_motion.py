@@ -103,7 +103,7 @@ def test_budgets_take_the_nearest_tuned_rate() -> None:
 
 def test_groups_are_what_they_say() -> None:
     subjects = {s.group: s for s in MotionPlan().subjects() if s.round == 1}
-    assert len(list(MotionPlan().subjects())) == 48
+    assert len(list(MotionPlan().subjects())) == 96
     half, usual = subjects[Group.HALF_RATE], subjects[Group.HALF_RATE]
     before = drawn_plane(usual.seed, usual.kind).protocol
     assert half.drawn().protocol.n_phases == before.n_phases // 2
