@@ -138,7 +138,7 @@ class _Solver:
         middle = self._intensities(nodes_ras[index], cycle_fractions)
         few = np.arange(0, len(middle), max(1, len(middle) // N_PROFILE_PHASES))
         beside = (weights[index] - 1) * middle[few]
-        for k in set(range(len(weights))) - {index}:
+        for k in (k for k in range(len(weights)) if k != index):
             beside += weights[k] * self._intensities(nodes_ras[k], cycle_fractions[few])
         return middle + cyclic_weights(cycle_fractions, few) @ beside
 

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from NISFCore.motion.gauss_newton import FrameCoefficients, coefficients_of
+from NISFCore.motion.gauss_newton import coefficients_of
 from NISFCore.motion.refinement import FrameTerm, TissuePoints
 
 N_STEPS = 3
@@ -38,8 +38,8 @@ class AffineLead:
         # mm, so that every column of the basis moves tissue by about as much
         self._radius_mm = float(X.square().sum(dim=1).mean().sqrt())
         functions = torch.stack([X, torch.ones_like(X)])
-        found: FrameCoefficients = coefficients_of(tissue.features, torch.zeros(2), functions)
-        self._places, self._one = found.values[0], found.values[1, :, :1]
+        places, one = coefficients_of(tissue.features, torch.zeros(2), functions).values
+        self._places, self._one = places, one[:, :1]
 
     def corrected(self, expected: Tensor, moment: float) -> Tensor:
         """Coefficients `(n_features + 1, n_dims)` nearer to what the terms say."""
@@ -50,9 +50,8 @@ class AffineLead:
 
     def _step(self, C: Tensor, moment: float) -> Tensor:
         basis = self._basis(C)
-        by_place = (self._features @ basis.unflatten(0, C.shape).flatten(1)).reshape(
-            -1, basis.shape[1]
-        )
+        moved = self._features @ basis.unflatten(0, C.shape).flatten(1)
+        by_place = moved.reshape(-1, basis.shape[1])
         A = MOVED_WEIGHT * by_place.T @ by_place
         b = C.new_zeros(basis.shape[1])
         for term in self._terms:
