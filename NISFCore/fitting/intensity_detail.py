@@ -19,6 +19,7 @@ import numpy.typing as npt
 from scipy import sparse
 from scipy.spatial import cKDTree
 
+from NISFCore.data.cycle import interpolate_cycle
 from NISFCore.data.study import kept_phases
 from NISFCore.fitting.config import DetailConfig
 from NISFCore.fitting.heart import FittedHeart
@@ -140,7 +141,7 @@ class _Solver:
         beside = (weights[index] - 1) * middle[few]
         for k in (k for k in range(len(weights)) if k != index):
             beside += weights[k] * self._intensities(nodes_ras[k], cycle_fractions[few])
-        return middle + cyclic_weights(cycle_fractions, few) @ beside
+        return middle + interpolate_cycle(beside, cycle_fractions[few], cycle_fractions)
 
     def _intensities(self, points_ras: Points, cycle_fractions: Array) -> Array:
         """The heart at points `(n, 3)`: `(n_phases, n)`."""
@@ -221,14 +222,3 @@ class _Solver:
         for index in range(self._config.n_iterations):
             self._cancel.check()
             yield index
-
-
-def cyclic_weights(cycle_fractions: Array, few: npt.NDArray[np.intp]) -> Array:
-    """`(n, n_few)`: linear interpolation over the cycle from some of the times `(n,)`, of which the
-    first is one."""
-    times = cycle_fractions[few]
-    after = np.append(times[1:], times[0] + 1.0)
-    position = (cycle_fractions[:, None] - times) / (after - times)
-    within = (position >= 0) & (position < 1)
-    share = np.where(within, position, 0.0)
-    return np.asarray(within - share + np.roll(share, 1, axis=1))

@@ -63,7 +63,8 @@ class FrameTerm(Protocol):
 
 
 class Lead(Protocol):
-    """What knows better than the past where the tissue is in a frame (`affine_lead`)."""
+    """What knows better than the past where the tissue is in a frame (`affine_lead`,
+    `second_try`)."""
 
     def corrected(self, expected: Tensor, moment: float) -> Tensor:
         """Coefficients `(n_features + 1, n_dims)` in place of the expected ones."""
@@ -272,7 +273,6 @@ def track(
     progress: ProgressReporter,
     cancel: CancelToken,
     stiffness: Tensor | None = None,
-    led_by: FrameCoefficients | None = None,
     lead: Lead | None = None,
 ) -> FrameCoefficients:
     """Follow the tissue from frame to frame; sets the field's coefficients.
@@ -282,8 +282,6 @@ def track(
             component's coefficients to what is expected.
         times: `(n_times,)` of the frames, from ED.
         stages: the terms of each stage, coarse to fine.
-        led_by: where the tissue may be in each of these frames: what is expected of a frame is then
-            half-way between this and where the frames before lead to.
         lead: corrects what is expected of each frame.
 
     Raises:
@@ -300,8 +298,6 @@ def track(
         # nothing has moved at ED
         if moment > 0:
             expected = extrapolated(C, j, config.extrapolation)
-            if led_by is not None:
-                expected = (expected + led_by.values[j]) / 2
             if lead is not None:
                 expected = lead.corrected(expected, moment)
             C[j] = expected

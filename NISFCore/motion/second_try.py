@@ -12,6 +12,7 @@ second solution is an estimate as free as the first; that it was taken is said.
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from NISFCore.errors import StudyError
 from NISFCore.motion.config import FieldConfig, MotionConfig, StartConfig
@@ -41,6 +42,18 @@ class Tracked:
     found: FrameCoefficients
     misfit: float
     flags: tuple[MotionFlag, ...] = ()
+
+
+@dataclass(frozen=True)
+class HalfWay:
+    """What is expected of a frame is half-way between its past and a given motion (a
+    `refinement.Lead`)."""
+
+    motion: FrameCoefficients
+
+    def corrected(self, expected: Tensor, moment: float) -> Tensor:
+        j = int((self.motion.times - moment).abs().argmin())
+        return (expected + self.motion.values[j]) / 2
 
 
 class PlaneTracker:
@@ -75,9 +88,9 @@ class PlaneTracker:
             return first
         return Tracked(second.found, second.misfit, (led_flag(prior, first, second),))
 
-    def _once(self, led_by: FrameCoefficients | None, progress: ProgressReporter) -> Tracked:
+    def _once(self, lead: HalfWay | None, progress: ProgressReporter) -> Tracked:
         # a prior's motion is as near as labels lead
-        stages = self._stages if led_by is None else self._stages[-N_LED_STAGES:]
+        stages = self._stages if lead is None else self._stages[-N_LED_STAGES:]
         found = track(
             self._field,
             self._tissue,
@@ -86,7 +99,7 @@ class PlaneTracker:
             self._config,
             progress,
             self._cancel,
-            led_by=led_by,
+            lead=lead,
         )
         return Tracked(found, self._seen.misfit(self._field))
 
@@ -97,7 +110,8 @@ class PlaneTracker:
     def _again(self, prior: MotionPrior) -> Tracked | None:
         """None if that fails: there is a first solution."""
         try:
-            return self._once(prior_motion(prior, self._seen, self._tissue), SilentProgress())
+            lead = HalfWay(prior_motion(prior, self._seen, self._tissue))
+            return self._once(lead, SilentProgress())
         except StudyError:
             return None
 

@@ -48,7 +48,7 @@ def angular_basis(points: Tensor, n_orders: int = SLOW_ORDERS) -> Tensor:
 def of_whole_heart(shrinking: Tensor) -> Tensor:
     """How far along its contraction the heart is `(n_frames,)`, from what one plane shows of it."""
     most = float(shrinking.max())
-    return shrinking * (max(most, LEAST_SHRINKING) / most) if most > 0 else shrinking
+    return shrinking * max(1.0, LEAST_SHRINKING / most) if most > 0 else shrinking
 
 
 class WallTerm:

@@ -11,7 +11,7 @@ from scipy.ndimage import map_coordinates
 from NISFCore.analysis.rendering import render_dense, render_grid
 from NISFCore.errors import Cancelled, ConfigError
 from NISFCore.fitting.config import DetailConfig
-from NISFCore.fitting.intensity_detail import cyclic_weights, with_intensity_detail
+from NISFCore.fitting.intensity_detail import with_intensity_detail
 from NISFCore.fitting.result import FitResult
 from NISFCore.geometry.field import DetailedField
 from NISFCore.geometry.planes import normal_ras, pixel_centres_ras
@@ -129,15 +129,6 @@ def test_few_phases(n_phases: int) -> None:
     assert len(found.detail.values) == 1 + 2 * ((n_phases - 1) // 2)
     assert np.isfinite(found.detail.values).all()
     assert np.abs(found.detail.values).max() < 0.5
-
-
-def test_between_some_phases_of_the_cycle_all_is_linear() -> None:
-    times = np.array([0.0, 0.1, 0.25, 0.5, 0.75, 0.9])
-    weights = cyclic_weights(times, np.array([0, 2, 4]))
-    np.testing.assert_allclose(weights.sum(axis=1), 1.0)
-    values = weights @ np.array([0.0, 2.5, 7.5])
-    np.testing.assert_allclose(values, [0.0, 1.0, 2.5, 5.0, 7.5, 7.5 * (1 - 0.6)])
-    np.testing.assert_allclose(cyclic_weights(times, np.arange(6)), np.eye(6))
 
 
 def test_renderings_show_it() -> None:

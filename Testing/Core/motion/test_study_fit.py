@@ -77,8 +77,8 @@ def test_twist_is_seen(tagged: MotionResult) -> None:
 
 @dataclass(frozen=True)
 class FallingBack(BeatingTube):
-    """Contracts over half of the cycle, and is back within a fifth of it: its ends move by 6 mm
-    between two frames, nearly a whole tag, and by 2 mm between the two before."""
+    """Contracts over half of the cycle, and is back within a fifth of it: its ends move by 5 mm
+    between two frames, 0.7 of a tag, and by 1 mm between the two before."""
 
     shortening: float = 0.3
 
