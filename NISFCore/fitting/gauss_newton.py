@@ -28,8 +28,8 @@ from NISFCore.fitting.problem import (
     Recorder,
 )
 from NISFCore.fitting.unknowns import GAIN, GLOBAL, PER_SLICE, POSE
-from NISFCore.geometry.rigid import rotvec_from_rotation
-from NISFCore.model.motion_correction import Poses, rotation_from_rotvec
+from NISFCore.geometry.rigid import composed_rotvec
+from NISFCore.model.motion_correction import Poses
 from NISFCore.model.shape_warp import WarpedDecoder
 
 N_SMALL_STEPS = 3
@@ -246,18 +246,15 @@ def apply_step(u: Tensor, poses: Poses, step: Tensor) -> tuple[Tensor, Poses]:
     n = len(u)
     values = step.to(u)
     per_slice = values[n + GLOBAL :].view(-1, PER_SLICE)
+    turned = torch.cat([values[n : n + 3][None], per_slice[:, :3]])
+    rotvec = torch.cat([poses.global_rotvec, poses.slice_rotvec])
+    composed = torch.from_numpy(composed_rotvec(turned.cpu(), rotvec.cpu())).to(rotvec)
     return u + values[:n], Poses(
-        _compose(values[n : n + 3][None], poses.global_rotvec),
+        composed[:1],
         poses.global_translation_mm + values[n + 3 : n + POSE],
-        _compose(per_slice[:, :3], poses.slice_rotvec),
+        composed[1:],
         poses.slice_translation_mm + per_slice[:, 3:6],
         poses.log_scale + per_slice[:, 6],
         poses.log_gain + values[n + POSE : n + GAIN],
         poses.tissue_offset + values[n + GAIN : n + GLOBAL],
     )
-
-
-def _compose(left: Tensor, right: Tensor) -> Tensor:
-    """Rotation vector of exp(left) exp(right), row by row."""
-    R = rotation_from_rotvec(left.double()) @ rotation_from_rotvec(right.double())
-    return torch.from_numpy(rotvec_from_rotation(R.cpu().numpy())).to(right)

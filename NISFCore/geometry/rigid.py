@@ -23,6 +23,13 @@ def rotvec_from_rotation(rotation: npt.ArrayLike) -> Vector:
     return Rotation.from_matrix(np.asarray(rotation, dtype=np.float64)).as_rotvec()
 
 
+def composed_rotvec(second: npt.ArrayLike, first: npt.ArrayLike) -> Vector:
+    """Rotation vectors `(..., 3)` of the rotations `first`, then `second`."""
+    after = Rotation.from_rotvec(np.asarray(second, dtype=np.float64))
+    before = Rotation.from_rotvec(np.asarray(first, dtype=np.float64))
+    return np.asarray((after * before).as_rotvec())
+
+
 def rigid(rotation: npt.ArrayLike, translation_mm: npt.ArrayLike) -> Affine:
     """The matrix x -> R x + t."""
     A = np.eye(4)

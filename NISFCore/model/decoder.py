@@ -35,7 +35,14 @@ class DecoderOutput(NamedTuple):
 
 
 class Decoder(nn.Module):
-    """Multi-layer perceptron over points; the subject enters by its latent only."""
+    """Multi-layer perceptron over points; the subject enters by its latent only.
+
+    Attributes:
+        hidden_dtype: of the hidden layers' products in `forward`, if not that of the weights.
+            Coordinates, input layer and head are never rounded: where a point lies decides.
+    """
+
+    hidden_dtype: torch.dtype | None = None
 
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
@@ -59,15 +66,15 @@ class Decoder(nn.Module):
         """
         encoded = self.encoding(points_mm, cycle_fraction)
         features = torch.relu(self.point_layer(encoded) + self.latent_layer(latent))
-        hidden = features
-        for block in self.blocks:
-            hidden = block(hidden) + features
-        return self.answer(self.head(hidden))
+        dtype = self.hidden_dtype or encoded.dtype
+        with torch.autocast(encoded.device.type, dtype, enabled=dtype != encoded.dtype):
+            hidden = features = features.to(dtype)
+            for block in self.blocks:
+                hidden = block(hidden) + features
+        return self.answer(self.head(hidden.to(encoded.dtype)))
 
     def answer(self, output: Tensor) -> DecoderOutput:
         """What the head's numbers `(n, n_outputs)` mean."""
-        if output.dtype in (torch.bfloat16, torch.float16):  # under autocast
-            output = output.float()
         intensity = torch.sigmoid(output[:, 0])
         logits = output[:, 1 : 1 + N_LABELS]
         if not self.config.predicts_noise:

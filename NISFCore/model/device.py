@@ -21,8 +21,13 @@ def resolve_device(device: str) -> str:
     return "cuda" if works else "cpu"
 
 
+def training_dtype(device: str) -> torch.dtype:
+    """Of a training's hidden layers: bfloat16 on GPUs and processors that multiply it."""
+    return hidden_dtype(device) if device == "cpu" else torch.bfloat16
+
+
 def hidden_dtype(device: str) -> torch.dtype:
-    """bfloat16 on processors that multiply it, float32 elsewhere.
+    """Of a fit's hidden layers: bfloat16 on processors that multiply it, float32 elsewhere.
 
     A solver's steps on a GPU wait for their launches, not for products.
     """

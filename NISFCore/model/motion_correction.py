@@ -23,12 +23,10 @@ def rotation_from_rotvec(rotvec: Tensor) -> Tensor:
     x, y, z = rotvec.unbind(-1)
     zero = torch.zeros_like(x)
     K = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], dim=-1).reshape(-1, 3, 3)
-    squared = (rotvec**2).sum(-1)
-    small = squared < 1e-8
-    angle = torch.where(small, torch.ones_like(squared), squared).sqrt()
-    a = torch.where(small, 1 - squared / 6, torch.sin(angle) / angle)[:, None, None]
-    b = torch.where(small, 0.5 - squared / 24, (1 - torch.cos(angle)) / angle**2)[:, None, None]
-    return torch.eye(3, dtype=rotvec.dtype, device=rotvec.device) + a * K + b * (K @ K)
+    turns = rotvec.norm(dim=-1)[:, None, None] / torch.pi
+    eye = torch.eye(3, dtype=rotvec.dtype, device=rotvec.device)
+    # sin(a) / a and (1 - cos a) / a^2, which sinc knows at zero
+    return eye + torch.sinc(turns) * K + 0.5 * torch.sinc(turns / 2).square() * (K @ K)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ for polynomials of degree 2n - 1 and has no noise.
 import math
 from dataclasses import dataclass
 from enum import Enum
+from functools import cache
 
 import numpy as np
 import torch
@@ -46,6 +47,7 @@ NO_PSF = PsfConfig(PsfKind.NONE, 1)
 PAPER_PSF = PsfConfig(PsfKind.MONTE_CARLO, 16)
 
 
+@cache
 def gauss_hermite(n: int) -> tuple[Tensor, Tensor]:
     """Nodes `(n,)` in units of sigma and weights `(n,)` that sum to one."""
     nodes, weights = np.polynomial.hermite_e.hermegauss(n)

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from NISFCore.config import to_json_object
 from NISFCore.errors import Cancelled
 from NISFCore.model.decoder import Decoder
+from NISFCore.model.device import training_dtype
 from NISFCore.model.forward_model import Prediction, predict
 from NISFCore.model.losses import dice_loss, label_cross_entropy, noise_loss, psnr_loss
 from NISFCore.model.motion_correction import Poses
@@ -117,6 +118,7 @@ def new_state(
     a prior with the same decoder configuration, all subjects being its mean."""
     torch.manual_seed(config.seed)
     decoder = Decoder(config.decoder).to(device)
+    decoder.hidden_dtype = training_dtype(device)
     n_subjects = int(table.slices.subject.max()) + 1
     cohort = CohortParameters(n_subjects, len(table.slices), config.decoder.n_latent).to(device)
     if start is not None:
@@ -252,19 +254,9 @@ def _predict(
     table: VoxelTable, batch: VoxelBatch, state: TrainingState, config: TrainingConfig
 ) -> Prediction:
     psf = config.psf if state.step >= config.psf_from * config.n_steps else NO_PSF
-    device_type = table.position_mm.device.type
-    with torch.autocast(device_type, dtype=torch.bfloat16, enabled=device_type == "cuda"):
-        poses = state.cohort.poses(table.slices.subject, config)
-        latents = _noisy(state.cohort.latents, config.latent_noise, state.generator)
-        prediction = predict(
-            state.decoder, batch, table.slices, latents, poses, psf, state.generator
-        )
-    return replace(
-        prediction,
-        intensity=prediction.intensity.float(),
-        label_probabilities=prediction.label_probabilities.float(),
-        noise_sd=prediction.noise_sd.float(),
-    )
+    poses = state.cohort.poses(table.slices.subject, config)
+    latents = _noisy(state.cohort.latents, config.latent_noise, state.generator)
+    return predict(state.decoder, batch, table.slices, latents, poses, psf, state.generator)
 
 
 def _noisy(latents: Tensor, sd: float, generator: torch.Generator) -> Tensor:

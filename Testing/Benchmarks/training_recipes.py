@@ -1,7 +1,7 @@
 """Decoders and training recipes side by side, each with the same time on the same cohort.
 
     nisf simulate COHORT --subjects 600 --seed 1 --preset cohort --format nifti --workers 2
-    python -m Testing.Benchmarks.training_recipes --cohort COHORT --out DIR [--seconds 300]
+    python -m Testing.Benchmarks.training_recipes --cohort COHORT --out DIR [--seconds 600]
 
 Every recipe gets the same processor time on one thread, whatever a step costs it, and its own full
 learning-rate schedule within it. `DIR/training_recipes.md` tells accuracy on unseen subjects, time
@@ -27,7 +27,9 @@ from NISFCore.training.loop import new_state, train
 from NISFCore.training.run import split_cohort
 from NISFCore.training.validation import validate
 
-N_PROBE_STEPS = 20
+N_PROBE_STEPS, N_WARM_STEPS = 60, 10
+N_UNSEEN_GROUPS, N_IN_GROUP = 3, 8
+"""Unseen subjects; a group shares the voxels of each step of its validation."""
 N_TIMED_POINTS = 16_384
 
 
@@ -44,7 +46,7 @@ class Settings:
 
     cohort: Path
     out: Path
-    seconds: float = 300.0
+    seconds: float = 600.0
     recipes: tuple[str, ...] = ()
 
 
@@ -74,8 +76,9 @@ def run(settings: Settings) -> dict[str, dict[str, float]]:
     path = settings.out / "training_recipes.json"
     found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     tables = read_cohort(settings.cohort, configs.ALIGNED.decoder.region)
-    training, validation = split_cohort(tables, configs.ALIGNED.n_validation_subjects)
-    data = concatenate(training), concatenate(validation)
+    training, unseen = split_cohort(tables, N_UNSEEN_GROUPS * N_IN_GROUP)
+    groups = [unseen[i : i + N_IN_GROUP] for i in range(0, len(unseen), N_IN_GROUP)]
+    data = concatenate(training), [concatenate(group) for group in groups]
     for name in settings.recipes or tuple(RECIPES):
         if name not in found:
             found[name] = _figures(RECIPES[name], *data, settings.seconds)
@@ -85,7 +88,7 @@ def run(settings: Settings) -> dict[str, dict[str, float]]:
 
 
 def _figures(
-    config: TrainingConfig, training: VoxelTable, unseen: VoxelTable, seconds: float
+    config: TrainingConfig, training: VoxelTable, unseen: list[VoxelTable], seconds: float
 ) -> dict[str, float]:
     config = replace(config, n_steps=_steps_within(seconds, config, training))
     config = replace(config, validate_every=config.n_steps, checkpoint_every=config.n_steps)
@@ -94,10 +97,11 @@ def _figures(
     train(training, state, config)
     spent = time.process_time() - began
     state.decoder.encoding.open_bands(1.0)
-    figures = validate(state.decoder, unseen, state.cohort.latents.detach().mean(0))
+    mean = state.cohort.latents.detach().mean(0)
+    found = [validate(state.decoder, group, mean) for group in unseen]
     n_parameters = sum(p.numel() for p in state.decoder.parameters())
     return {
-        **figures,
+        **{key: sum(f[key] for f in found) / len(found) for key in found[0]},
         "steps": config.n_steps,
         "seconds": spent,
         "us_per_point": _microseconds_per_point(state.decoder),
@@ -106,12 +110,17 @@ def _figures(
 
 
 def _steps_within(seconds: float, config: TrainingConfig, training: VoxelTable) -> int:
-    """How many steps fit into the time, from a short probe."""
-    probe = replace(config, n_steps=N_PROBE_STEPS, validate_every=N_PROBE_STEPS)
-    state = new_state(training, probe, "cpu")
-    began = time.process_time()
-    train(training, state, probe)
-    return max(N_PROBE_STEPS, round(seconds * N_PROBE_STEPS / (time.process_time() - began)))
+    """How many steps fit into the time, from a short probe without what comes before its steps."""
+    probe = replace(config, n_steps=N_PROBE_STEPS, validate_every=N_PROBE_STEPS + 1)
+    after: list[float] = []
+    train(
+        training,
+        new_state(training, probe, "cpu"),
+        probe,
+        on_log=lambda figures: after.append(time.process_time()),  # of each of so few steps
+    )
+    per_step = (after[-1] - after[N_WARM_STEPS]) / (len(after) - 1 - N_WARM_STEPS)
+    return max(N_PROBE_STEPS, round(seconds / per_step))
 
 
 def _microseconds_per_point(decoder: Decoder) -> float:

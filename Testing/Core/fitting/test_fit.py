@@ -11,6 +11,7 @@ import torch
 
 from NISFCore.data.study import CineStudy, SliceLabels
 from NISFCore.errors import Cancelled, ConfigError, StudyError
+from NISFCore.fitting import preparation
 from NISFCore.fitting.config import AdamConfig, FitConfig, GaussNewtonConfig, MotionPrior
 from NISFCore.fitting.fit import fit_study
 from NISFCore.fitting.gauss_newton import solve_gauss_newton
@@ -217,15 +218,18 @@ def test_settings_must_make_sense() -> None:
         MotionPrior(slice_mm=0.0)
 
 
-def test_a_whole_study_moved_in_the_scanner_gives_the_moved_fit(teacher: Teacher) -> None:
-    """Nothing may depend on where in the scanner the patient lay."""
+def test_a_whole_study_moved_in_the_scanner_gives_the_moved_fit(
+    teacher: Teacher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing may depend on where in the scanner the patient lay, but for rounding."""
+    monkeypatch.setattr(preparation, "hidden_dtype", lambda device: torch.float32)
     away = rigid_about(np.zeros(3), [0.0, 0.0, 0.05], [30.0, -20.0, 50.0])
     slices = tuple(replace(s, ras_from_ijk=away @ s.ras_from_ijk) for s in teacher.study.slices)
     here = fit_study(teacher.study, teacher_prior())
     there = fit_study(replace(teacher.study, slices=slices), teacher_prior())
     for a, b in zip(here.slice_motions, there.slice_motions, strict=True):
-        np.testing.assert_allclose(away @ a @ np.linalg.inv(away), b, atol=0.02)
-    np.testing.assert_allclose(there.canonical_from_ras @ away, here.canonical_from_ras, atol=0.02)
+        np.testing.assert_allclose(away @ a @ np.linalg.inv(away), b, atol=1e-3)
+    np.testing.assert_allclose(there.canonical_from_ras @ away, here.canonical_from_ras, atol=1e-3)
 
 
 @pytest.mark.parametrize(("views", "share"), [((View.SA,), 2), (tuple(View), 1)])

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from NISFCore.geometry.rigid import (
     about_centre,
     best_rigid,
+    composed_rotvec,
     invert_rigid,
     is_rigid,
     rigid,
@@ -229,3 +230,17 @@ def test_half_of_a_quarter_turn_about_a_far_axis() -> None:
 def test_a_rigid_fraction_of_something_else() -> None:
     with pytest.raises(ValueError, match="expected a rigid"):
         rigid_fraction(np.diag([2.0, 1.0, 1.0, 1.0]), 0.5)
+
+
+@given(rotvecs(), rotvecs())
+def test_composed_rotation_is_the_product_of_matrices(second: Array, first: Array) -> None:
+    composed = rotation_from_rotvec(composed_rotvec(second, first))
+    product = rotation_from_rotvec(second) @ rotation_from_rotvec(first)
+    np.testing.assert_allclose(composed, product, atol=1e-12)
+
+
+def test_rotations_are_composed_row_by_row() -> None:
+    second, first = np.array([[0.1, 0.0, 0.2], [0.0, 0.0, 0.0]]), np.array([[0.3, 0.1, 0.0]] * 2)
+    composed = composed_rotvec(second, first)
+    np.testing.assert_allclose(composed[1], first[1], atol=1e-12)
+    np.testing.assert_allclose(composed[0], composed_rotvec(second[0], first[0]), atol=1e-12)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from NISFCore.model.device import hidden_dtype
+from NISFCore.model.device import hidden_dtype, training_dtype
 
 
 @pytest.mark.parametrize(
@@ -19,8 +19,9 @@ def test_short_numbers_only_where_the_processor_multiplies_them(
     known: dict[str, bool], expected: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: known, raising=False)
-    assert hidden_dtype("cpu") == expected
+    assert hidden_dtype("cpu") == training_dtype("cpu") == expected
     assert hidden_dtype("cuda") == torch.float32
+    assert training_dtype("cuda") == torch.bfloat16
 
 
 def test_a_torch_that_cannot_tell_means_full_precision(monkeypatch: pytest.MonkeyPatch) -> None:

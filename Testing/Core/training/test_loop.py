@@ -1,16 +1,19 @@
 """The training loop on small tables: it learns, resumes to the bit, cancels, keeps its gauge."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from NISFCore.errors import Cancelled, CohortError, ConfigError
 from NISFCore.model.config import DecoderConfig
 from NISFCore.model.psf import PAPER_PSF
 from NISFCore.model.voxels import VoxelTable, concatenate
 from NISFCore.progress import CancelToken, ProgressEvent
+from NISFCore.training import loop
 from NISFCore.training.config import PAPER, TrainingConfig
 from NISFCore.training.loop import TrainingState, new_state, train, trained_prior
 from NISFCore.training.run import load_checkpoint, save_checkpoint, split_cohort
@@ -150,6 +153,7 @@ def test_prior_of_a_state_evaluates_like_it() -> None:
     assert torch.allclose(prior.latent_mean, state.cohort.latents.mean(0))
     x, t, h = torch.randn(5, 3), torch.rand(5), torch.randn(1, 4)
     state.decoder.encoding.open_bands(1.0)
+    state.decoder.hidden_dtype = None
     with torch.no_grad():
         assert torch.allclose(prior.decoder(x, t, h)[1], state.decoder(x, t, h)[1], atol=1e-6)
 
@@ -160,3 +164,39 @@ def test_split_needs_a_training_subject() -> None:
     assert (len(training), len(validation)) == (1, 1)
     with pytest.raises(CohortError, match="at least one"):
         split_cohort(tables, 2)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, None])
+def test_short_numbers_are_for_hidden_layers_alone(
+    dtype: torch.dtype | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Eight bits of a place 80 mm from the middle are a quarter of a millimetre."""
+    monkeypatch.setattr(loop, "training_dtype", lambda device: dtype)
+    table, config = _cohort(), replace(CONFIG, n_steps=1)
+    state = new_state(table, config, "cpu")
+    seen: dict[str, torch.Tensor] = {}
+
+    def keep(name: str) -> Callable[[nn.Module, tuple[torch.Tensor, ...]], None]:
+        return lambda module, given: seen.update({name: given[0].detach()})
+
+    decoder = state.decoder
+    parts = (decoder.encoding, decoder.point_layer, decoder.blocks[0], decoder.head)
+    for name, part in zip(("place", "features", "hidden", "last"), parts, strict=True):
+        part.register_forward_pre_hook(keep(name))
+    train(table, state, config)
+    assert seen["hidden"].dtype == (dtype or torch.float32)
+    for name in ("place", "features", "last"):
+        assert seen[name].dtype == torch.float32
+    assert (seen["place"] != seen["place"].bfloat16().float()).float().mean() > 0.9
+    assert all(p.dtype == torch.float32 for p in decoder.parameters())
+
+
+def test_training_in_short_numbers_learns_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    table, config = _cohort(), replace(CONFIG, n_steps=150, validate_every=150)
+    reached = []
+    for dtype in (None, torch.bfloat16):
+        monkeypatch.setattr(loop, "training_dtype", lambda device, dtype=dtype: dtype)
+        rows: list[dict[str, float]] = []
+        train(table, new_state(table, config, "cpu"), config, on_log=rows.append)
+        reached.append(sum(row["psnr_db"] for row in rows[-20:]) / 20)
+    assert abs(reached[1] - reached[0]) < 0.5, reached
