@@ -149,14 +149,16 @@ def solve_adam(problem: FitProblem, config: AdamConfig, seed: int, recorder: Rec
     Raises:
         Cancelled: between two parts of a step.
     """
+    if config.tuning is None:
+        problem = replace(problem, draws=None)
     generator = torch.Generator(problem.device).manual_seed(seed)
     values = _unknowns(problem, config)
     optimiser = torch.optim.Adam(values.groups())
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda k: _rate_factor(k, config))
     for _ in range(config.n_steps):
-        batch = problem.table.sample(config.n_voxels, generator)
+        drawn = problem.draw(config.n_voxels, generator)
         optimiser.zero_grad(set_to_none=True)
-        cost, mse = add_cost_gradient(problem, values, batch, config, generator, recorder.cancel)
+        cost, mse = add_cost_gradient(problem, values, *drawn, config, generator, recorder.cancel)
         # L_PSNR = 10 log10(cost), hence dL_PSNR = 10 / (ln 10 cost) dcost
         for group in optimiser.param_groups:
             for value in group["params"]:
@@ -177,21 +179,23 @@ def add_cost_gradient(
     problem: FitProblem,
     values: Unknowns,
     batch: VoxelBatch,
+    counts: Tensor,
     config: AdamConfig,
     generator: torch.Generator,
     cancel: CancelToken,
 ) -> tuple[float, float]:
-    """The batch's mean weighted squared error, and the plain one; adds the gradient of the first,
-    part by part, to that of `values`."""
+    """The batch's mean weighted squared error, and the plain one, each voxel as often as it
+    `counts`; adds the gradient of the first, part by part, to that of `values`."""
     decoder, slices = problem.prior.decoder, problem.table.slices
     cost, mse = 0.0, 0.0
-    for part in batch.split(VOXELS_PER_PART):
+    parts = zip(batch.split(VOXELS_PER_PART), counts.split(VOXELS_PER_PART), strict=True)
+    for part, count in parts:
         cancel.check()
         now = values.estimate()
         prediction = predict(decoder, part, slices, now.latent, now.poses, config.psf, generator)
         residual = prediction.intensity - part.intensity
         weights = values.weights(residual, prediction)
-        squares = residual.square()
+        squares = count * residual.square()
         share = (squares if weights is None else weights * squares).sum() / len(batch)
         share.backward()
         cost += float(share.detach())

@@ -198,7 +198,7 @@ class _Solver:
 
     def _linearised(self, theta: Tensor, n_voxels: int) -> tuple[NormalEquations, float]:
         """The normal equations of fresh voxels, and their mean squared residual."""
-        batch = self.problem.table.sample(n_voxels, self.generator)
+        batch, counts = self.problem.draw(n_voxels, self.generator)
         estimate, A, parts = self.estimate, self._factor, []
         for part in batch.split(VOXELS_PER_PART):
             self.recorder.cancel.check()
@@ -207,9 +207,9 @@ class _Solver:
             )
         linear = joined(parts)
         equations = normal_equations(
-            linear, theta, self.config.huber, self._share * self.config.effective_voxels
+            linear, counts, theta, self.config.huber, self._share * self.config.effective_voxels
         )
-        return equations, float(linear.residual.square().mean())
+        return equations, float((counts * linear.residual.square()).mean())
 
 
 def latent_factor(covariance: Tensor) -> Tensor:

@@ -30,19 +30,20 @@ class NormalEquations:
 
 
 def normal_equations(
-    linear: Linearisation, theta: Tensor, huber: float, effective_voxels: float
+    linear: Linearisation, counts: Tensor, theta: Tensor, huber: float, effective_voxels: float
 ) -> NormalEquations:
-    """Those of n_eff / (n sigma^2) sum_v rho(r_v); r_v the residual over the voxel's noise, sigma
-    their RMS, rho Huber's function as iteratively reweighted squares.
+    """Those of n_eff / (n sigma^2) sum_v c_v rho(r_v); r_v the residual over the voxel's noise,
+    sigma their RMS, rho Huber's function as iteratively reweighted squares.
 
     Args:
+        counts: c `(n,)`, how much each voxel counts, 1 on average (see `voxel_draws`).
         theta: the unknowns `(n_unknowns,)` float64 at which `linear` was taken.
         huber: residuals beyond this many sigma count linearly.
         effective_voxels: how many independent observations the voxels stand for.
     """
     r, J = linear.residual / linear.noise_sd, linear.jacobian / linear.noise_sd[:, None]
-    sigma = r.square().mean().sqrt().clamp(min=MIN_SIGMA)
-    weights = (huber * sigma / r.abs().clamp(min=1e-9)).clamp(max=1.0)
+    sigma = (counts * r.square()).mean().sqrt().clamp(min=MIN_SIGMA)
+    weights = counts * (huber * sigma / r.abs().clamp(min=1e-9)).clamp(max=1.0)
     information = effective_voxels / (len(r) * sigma**2)
     WJ = J * (weights * information)[:, None]
     H = (J.T @ WJ).double()

@@ -12,6 +12,7 @@ from NISFCore.fitting.config import FitConfig, GaussNewtonConfig
 from NISFCore.fitting.crossing_images import crossing_images
 from NISFCore.fitting.label_evidence import label_evidence
 from NISFCore.fitting.problem import FitProblem
+from NISFCore.fitting.voxel_draws import voxel_draws
 from NISFCore.geometry.frame import CanonicalFrame
 from NISFCore.geometry.planes import pixel_centres_ras
 from NISFCore.geometry.spaces import apply_affine
@@ -40,14 +41,15 @@ def seen_in(
     """
     region = prior.info.decoder.region
     cropped = cropped_to_region(study, frame, region)
-    table = voxel_table(cropped, frame, region)
+    table, dtype = voxel_table(cropped, frame, region).to(device), hidden_dtype(device)
+    draws = voxel_draws(prior, table, dtype)
     settings = config.gauss_newton
     if settings is None:
         if guidance is not None:
             raise ConfigError("labels are given: the Adam solvers cannot use them; use the default")
-        return cropped, FitProblem(prior, table.to(device), device)
+        return cropped, FitProblem(prior, table, device, draws=draws)
     crossing = crossing_images(
-        cropped, frame, region, table.intensity_reference, settings.crossing.blur_mm
+        cropped, frame, region, table.intensity_reference.cpu(), settings.crossing.blur_mm
     )
     labels = None
     if guidance is not None:
@@ -55,11 +57,12 @@ def seen_in(
         labels = label_evidence(guidance, study, cropped, frame, region, border_mm).to(device)
     problem = FitProblem(
         prior,
-        table.to(device),
+        table,
         device,
         crossing=crossing.to(device),
         guidance=labels,
-        hidden_dtype=hidden_dtype(device),
+        hidden_dtype=dtype,
+        draws=draws,
     )
     return cropped, problem
 

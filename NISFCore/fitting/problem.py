@@ -16,6 +16,7 @@ from NISFCore.fitting.crossing_images import CrossingImages
 from NISFCore.fitting.label_evidence import LabelEvidence
 from NISFCore.fitting.result import FitStep, FittedParameters, SliceMotion
 from NISFCore.fitting.subject_prior import SubjectPrior
+from NISFCore.fitting.voxel_draws import VoxelDraws
 from NISFCore.geometry.frame import CanonicalFrame
 from NISFCore.geometry.planes import pixel_centres_ras
 from NISFCore.geometry.rigid import (
@@ -30,7 +31,7 @@ from NISFCore.geometry.spaces import Affine, Points, apply_affine
 from NISFCore.model.motion_correction import Poses
 from NISFCore.model.prior import Prior
 from NISFCore.model.shape_warp import ShapeWarp, WarpModes
-from NISFCore.model.voxels import VoxelTable
+from NISFCore.model.voxels import VoxelBatch, VoxelTable
 from NISFCore.progress import CancelToken, ProgressEvent, ProgressReporter
 
 VOXELS_PER_PART = 2048
@@ -42,7 +43,8 @@ class FitProblem:
     """One study's voxels and the prior, on one device, and with `crossing` the images that slices
     are compared by where they cross. Labels of the study are not used, only
     somebody's (`guidance`) and the slice network's (`evidence`). Where Jacobians are taken, the
-    decoder's hidden layers are computed in `hidden_dtype`, by default that of its weights."""
+    decoder's hidden layers are computed in `hidden_dtype`, by default that of its weights. Without
+    `draws`, voxels are drawn alike everywhere."""
 
     prior: Prior | SubjectPrior
     table: VoxelTable
@@ -51,6 +53,14 @@ class FitProblem:
     guidance: LabelEvidence | None = None
     evidence: LabelEvidence | None = None
     hidden_dtype: torch.dtype | None = None
+    draws: VoxelDraws | None = None
+
+    def draw(self, n: int, generator: torch.Generator) -> tuple[VoxelBatch, Tensor]:
+        """`n` voxels, and how much each counts `(n,)`."""
+        if self.draws is None:
+            batch = self.table.sample(n, generator)
+            return batch, torch.ones_like(batch.intensity)
+        return self.draws.draw(self.table, n, generator)
 
     @property
     def has_crossings(self) -> bool:

@@ -124,8 +124,12 @@ class VoxelTable:
                 len(preferred), (n_preferred,), generator=generator, device=device
             )
             pixel[:n_preferred] = preferred[which]
-        n_phases = self.n_phases[pixel]
-        phase = (torch.rand(n, generator=generator, device=device) * n_phases).long()
+        return self.at_pixels(pixel, generator)
+
+    def at_pixels(self, pixel: Tensor, generator: torch.Generator) -> VoxelBatch:
+        """The voxels of these pixels `(n,)` at random phases of their slices."""
+        device, n_phases = self.position_mm.device, self.n_phases[pixel]
+        phase = (torch.rand(len(pixel), generator=generator, device=device) * n_phases).long()
         phase = torch.minimum(phase, n_phases - 1)
         value = self.first_value[pixel] + phase * self.value_stride[pixel]
         row = self.first_phase[pixel] + phase
