@@ -41,13 +41,12 @@ def seen_in(
     """
     region = prior.info.decoder.region
     cropped = cropped_to_region(study, frame, region)
-    table, dtype = voxel_table(cropped, frame, region).to(device), hidden_dtype(device)
-    draws = voxel_draws(prior, table, dtype)
+    table = voxel_table(cropped, frame, region).to(device)
     settings = config.gauss_newton
     if settings is None:
         if guidance is not None:
             raise ConfigError("labels are given: the Adam solvers cannot use them; use the default")
-        return cropped, FitProblem(prior, table, device, draws=draws)
+        return cropped, FitProblem(prior, table, device)
     crossing = crossing_images(
         cropped, frame, region, table.intensity_reference.cpu(), settings.crossing.blur_mm
     )
@@ -61,9 +60,10 @@ def seen_in(
         device,
         crossing=crossing.to(device),
         guidance=labels,
-        hidden_dtype=dtype,
-        draws=draws,
+        hidden_dtype=hidden_dtype(device),
     )
+    if problem.has_crossings:  # else the planes say too little of where the heart lies
+        problem = replace(problem, draws=voxel_draws(prior, table, problem.hidden_dtype))
     return cropped, problem
 
 

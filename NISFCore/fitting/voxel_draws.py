@@ -59,11 +59,11 @@ class VoxelDraws:
         return table.at_pixels(pixel, generator), 1 / self.probability[pixel]
 
 
-def voxel_draws(prior: Prior, table: VoxelTable, dtype: torch.dtype) -> VoxelDraws:
+def voxel_draws(prior: Prior, table: VoxelTable, dtype: torch.dtype | None) -> VoxelDraws:
     """Draws for a study as it lies in the canonical frame.
 
     Args:
-        dtype: of the decoder's hidden layers.
+        dtype: of the decoder's hidden layers, by default that of its weights.
     """
     region = prior.info.decoder.region
     low = torch.tensor(region.centre_mm) - torch.tensor(region.semi_axes_mm)
@@ -74,7 +74,7 @@ def voxel_draws(prior: Prior, table: VoxelTable, dtype: torch.dtype) -> VoxelDra
     return VoxelDraws.by_interest(interest[i, j, k].to(table.position_mm))
 
 
-def _interest(prior: Prior, device: torch.device, dtype: torch.dtype) -> Tensor:
+def _interest(prior: Prior, device: torch.device, dtype: torch.dtype | None) -> Tensor:
     """s in cells of the region's box, one random point in each at each time; always the same."""
     points, shape = _cells(prior.info.decoder.region)
     generator = torch.Generator().manual_seed(0)
