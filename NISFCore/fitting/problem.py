@@ -55,9 +55,11 @@ class FitProblem:
     hidden_dtype: torch.dtype | None = None
     draws: VoxelDraws | None = None
 
-    def draw(self, n: int, generator: torch.Generator) -> tuple[VoxelBatch, Tensor]:
-        """`n` voxels, and how much each counts `(n,)`."""
-        if self.draws is None:
+    def draw(
+        self, n: int, generator: torch.Generator, informed: bool = True
+    ) -> tuple[VoxelBatch, Tensor]:
+        """`n` voxels, and how much each counts `(n,)`; `informed` uses `draws`."""
+        if self.draws is None or not informed:
             batch = self.table.sample(n, generator)
             return batch, torch.ones_like(batch.intensity)
         return self.draws.draw(self.table, n, generator)

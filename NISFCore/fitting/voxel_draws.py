@@ -25,7 +25,7 @@ PLACE_SD_MM = 8.0
 """How far a voxel may lie from where it was scanned."""
 CELL_MM = 10.0
 N_TIMES = 3
-FLOOR = 0.1
+FLOOR = 0.5
 
 
 @dataclass(frozen=True)
