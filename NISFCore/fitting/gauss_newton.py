@@ -198,8 +198,8 @@ class _Solver:
 
     def _linearised(self, theta: Tensor, n_voxels: int) -> tuple[NormalEquations, float]:
         """The normal equations of fresh voxels, and their mean squared residual."""
-        # a heart that is nearly found is compared with its images, not with the prior's mean
-        informed = self.n_steps < self.config.tempered_steps
+        # a heart that is nearly found is compared with its images, not with the prior's mean one
+        informed = self._share <= 0.5
         batch, counts = self.problem.draw(n_voxels, self.generator, informed)
         estimate, A, parts = self.estimate, self._factor, []
         for part in batch.split(VOXELS_PER_PART):
