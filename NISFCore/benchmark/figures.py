@@ -121,7 +121,7 @@ FIGURES = (
     ),
     Figure(
         "speedup_adam",
-        "The same for Adam with 2048-voxel batches, tuned rates, whitened latent from the cohort's "
+        "The same for Adam with 512-voxel batches, tuned rates, whitened latent from the cohort's "
         "mean, global pose, noise and Huber weights.",
         speed_ratio("tuned Adam"),
         1,

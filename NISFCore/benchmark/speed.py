@@ -13,7 +13,7 @@ both at the same steps is reported.
 
 The default solver computes hidden layers in bfloat16 on processors that multiply it
 (`device.hidden_dtype`). There the tuned Adam stands a second time, its path charged the seconds
-that a step takes when all of it is in bfloat16.
+that a step takes with its own hidden layers in bfloat16.
 
 Plateau: the mean Dice of the paper's last fifth of steps. A solver has reached it when its Dice
 first comes within `TOLERANCE` of it, and is there again at its end. The paper's own time is taken
