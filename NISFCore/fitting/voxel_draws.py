@@ -26,6 +26,7 @@ PLACE_SD_MM = 8.0
 CELL_MM = 10.0
 N_TIMES = 3
 FLOOR = 0.5
+TINY = 1e-20  # where nothing informs, draws are uniform
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,8 @@ class VoxelDraws:
     @classmethod
     def by_interest(cls, interest: Tensor) -> "VoxelDraws":
         """Pixels drawn in proportion to `interest` `(n_pixels,)`, and a little everywhere."""
-        probability = (interest / interest.mean() + FLOOR) / (1 + FLOOR)
+        wanted = interest + (FLOOR * interest.mean()).clamp(min=TINY)
+        probability = wanted / wanted.mean()
         return cls(probability, probability.double().cumsum(0))
 
     def draw(

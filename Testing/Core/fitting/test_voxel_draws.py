@@ -56,6 +56,11 @@ def test_no_pixel_is_left_out() -> None:
     assert draws.probability.mean() == pytest.approx(1.0)
 
 
+def test_where_nothing_informs_draws_are_uniform() -> None:
+    draws = VoxelDraws.by_interest(torch.zeros(50))
+    torch.testing.assert_close(draws.probability, torch.ones(50))
+
+
 def test_the_same_study_is_drawn_alike_again() -> None:
     prior, table = teacher_prior(), random_table(3, n_pixels=40)
     first, again = (voxel_draws(prior, table, torch.float32) for _ in range(2))
