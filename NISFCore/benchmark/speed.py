@@ -51,10 +51,10 @@ from NISFCore.fitting.result import FitStep
 from NISFCore.geometry.frame import CanonicalFrame
 from NISFCore.geometry.rigid import invert_rigid
 from NISFCore.geometry.spaces import Points, apply_affine
+from NISFCore.model.decoder import Decoder
 from NISFCore.model.forward_model import predict
 from NISFCore.model.prior import Prior
 from NISFCore.model.psf import PsfConfig
-from NISFCore.model.shape_warp import AnyDecoder, WarpedDecoder
 from NISFCore.phantom.scanner import SimulatedStudy
 from NISFCore.phantom.truth import PhantomTruth
 from NISFCore.progress import CancelToken, SilentProgress
@@ -210,7 +210,7 @@ def speed(
     tuned_steps = watched_steps(adam_of(TUNED_ADAM).n_steps)
     curves = {"paper": paper, "tuned Adam": curve(watcher, TUNED_ADAM, cancel, tuned_steps)}
     if watcher.problem.hidden_dtype is torch.bfloat16:
-        with _rounded(watcher.problem.prior.decoder):
+        with _rounded(prior.decoder):
             short = seconds_per_step(watcher, adam_of(TUNED_ADAM), N_TIMED_SHORT_STEPS, cancel)
         curves[SHORT_ADAM] = charged(curves["tuned Adam"], short)
     curves["ours"] = curve(watcher, config, cancel)
@@ -235,14 +235,13 @@ def speed(
 
 
 @contextmanager
-def _rounded(decoder: AnyDecoder) -> Iterator[None]:
+def _rounded(decoder: Decoder) -> Iterator[None]:
     """Hidden layers in bfloat16 meanwhile, as the default solver computes them."""
-    plain = decoder.decoder if isinstance(decoder, WarpedDecoder) else decoder
-    plain.hidden_dtype = torch.bfloat16
+    decoder.hidden_dtype = torch.bfloat16
     try:
         yield
     finally:
-        plain.hidden_dtype = None
+        decoder.hidden_dtype = None
 
 
 def charged(points: Sequence[WatchedStep], seconds_per_step: float) -> list[WatchedStep]:

@@ -149,14 +149,12 @@ def solve_adam(problem: FitProblem, config: AdamConfig, seed: int, recorder: Rec
     Raises:
         Cancelled: between two parts of a step.
     """
-    if config.tuning is None:
-        problem = replace(problem, draws=None)
     generator = torch.Generator(problem.device).manual_seed(seed)
     values = _unknowns(problem, config)
     optimiser = torch.optim.Adam(values.groups())
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda k: _rate_factor(k, config))
     for _ in range(config.n_steps):
-        drawn = problem.draw(config.n_voxels, generator)
+        drawn = problem.draw(config.n_voxels, generator, informed=config.tuning is not None)
         optimiser.zero_grad(set_to_none=True)
         cost, mse = add_cost_gradient(problem, values, *drawn, config, generator, recorder.cancel)
         # L_PSNR = 10 log10(cost), hence dL_PSNR = 10 / (ln 10 cost) dcost

@@ -62,7 +62,8 @@ def seen_in(
         guidance=labels,
         hidden_dtype=hidden_dtype(device),
     )
-    if problem.has_crossings:  # else the planes say too little of where the heart lies
+    # a refit begins where the heart is, and planes that do not cross say too little of where
+    if settings.tempered_steps > 0 and problem.has_crossings:
         problem = replace(problem, draws=voxel_draws(prior, table, problem.hidden_dtype))
     return cropped, problem
 

@@ -67,18 +67,19 @@ def voxel_draws(prior: Prior, table: VoxelTable, dtype: torch.dtype | None) -> V
     Args:
         dtype: of the decoder's hidden layers, by default that of its weights.
     """
-    region = prior.info.decoder.region
-    low = torch.tensor(region.centre_mm) - torch.tensor(region.semi_axes_mm)
-    interest = _interest(prior, table.position_mm.device, dtype)
-    cell = ((table.position_mm.cpu() - low) / CELL_MM).long()
+    corners = _cells(prior.info.decoder.region)
+    interest = _interest(prior, corners, table.position_mm.device, dtype)
+    cell = ((table.position_mm.cpu() - corners[0, 0, 0]) / CELL_MM).long()
     last = torch.tensor(interest.shape) - 1
     i, j, k = torch.minimum(cell.clamp(min=0), last).unbind(1)
     return VoxelDraws.by_interest(interest[i, j, k].to(table.position_mm))
 
 
-def _interest(prior: Prior, device: torch.device, dtype: torch.dtype | None) -> Tensor:
-    """s in cells of the region's box, one random point in each at each time; always the same."""
-    points, shape = _cells(prior.info.decoder.region)
+def _interest(
+    prior: Prior, corners: Tensor, device: torch.device, dtype: torch.dtype | None
+) -> Tensor:
+    """s in each cell, from one random point in it at each time; always the same."""
+    points = corners.view(-1, 3)
     generator = torch.Generator().manual_seed(0)
     covariance = prior.latent_covariance.to(device)
     latent = prior.latent_mean[None].to(device)
@@ -93,14 +94,14 @@ def _interest(prior: Prior, device: torch.device, dtype: torch.dtype | None) -> 
         unknown = unknown + (PLACE_SD_MM * by_point).square().sum(1)
         squares += (unknown / traced.output.noise_sd.detach().square()).cpu()
     blurred = torch.nn.functional.avg_pool3d(
-        squares.view(1, 1, *shape), 3, stride=1, padding=1, count_include_pad=False
+        squares.view(1, 1, *corners.shape[:3]), 3, stride=1, padding=1, count_include_pad=False
     )
     return blurred[0, 0].sqrt()
 
 
-def _cells(region: HeartRegion) -> tuple[Tensor, tuple[int, ...]]:
-    """Lowest corners `(n, 3)` of the cells, and how many there are along each axis."""
+def _cells(region: HeartRegion) -> Tensor:
+    """Lowest corner of each cell of the region's box, `(n_x, n_y, n_z, 3)`."""
     low = torch.tensor(region.centre_mm) - torch.tensor(region.semi_axes_mm)
-    shape = tuple(int(2 * half / CELL_MM) + 1 for half in region.semi_axes_mm)
-    corners = torch.meshgrid(*(torch.arange(n) * CELL_MM for n in shape), indexing="ij")
-    return torch.stack(corners, dim=-1).view(-1, 3) + low, shape
+    counts = (int(2 * half / CELL_MM) + 1 for half in region.semi_axes_mm)
+    along = (CELL_MM * torch.arange(n) for n in counts)
+    return torch.stack(torch.meshgrid(*along, indexing="ij"), dim=-1) + low
