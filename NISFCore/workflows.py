@@ -1,5 +1,8 @@
 """What the commands do, as functions: each joins the layers for one job and computes nothing of
 its own. Scripts and the Slicer worker call them as the command line does.
+
+What a fit does not need (plots, meshes, the simulator) is imported by the functions that do: it
+takes as long to load as a third of a fit.
 """
 
 import json
@@ -7,10 +10,9 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from NISFCore.analysis.checked import checked
-from NISFCore.analysis.evaluation import Evaluation, evaluate
 from NISFCore.config import from_json_object
 from NISFCore.data.anatomy import GivenOrientation
 from NISFCore.data.guidance import Guidance, read_guidance
@@ -19,10 +21,7 @@ from NISFCore.data.read import read_study
 from NISFCore.data.study import CineStudy
 from NISFCore.errors import ConfigError
 from NISFCore.evidence.network import load_slice_network
-from NISFCore.export.motion_section import motion_folder_of
-from NISFCore.export.scanned_slices import SLICES_FILE, write_scanned_slices
 from NISFCore.export.settings import INTENSITY_FORMATS, ExportSettings
-from NISFCore.export.writer import export_result
 from NISFCore.files import check_new_folder, new_folder, write_text_atomically
 from NISFCore.fitting import config as fit_configs
 from NISFCore.fitting.config import FitConfig
@@ -31,8 +30,6 @@ from NISFCore.fitting.intensity_detail import with_intensity_detail
 from NISFCore.fitting.result import FitResult
 from NISFCore.fitting.storage import RESULT_FILE, load_result, save_result
 from NISFCore.model.prior import Prior, load_prior
-from NISFCore.phantom.cohort import TRUTH_FOLDER, CohortSettings, simulate_cohort
-from NISFCore.phantom.truth import PhantomTruth
 from NISFCore.progress import (
     CancelToken,
     ProgressEvent,
@@ -43,6 +40,9 @@ from NISFCore.progress import (
 from NISFCore.training import config as training_configs
 from NISFCore.training.config import TrainingConfig
 from NISFCore.views import CARDIAC_VIEWS, View
+
+if TYPE_CHECKING:
+    from NISFCore.analysis.evaluation import Evaluation
 
 SUMMARY_FILE = "summary.json"
 DEMO_SPACING_MM = 2.5
@@ -101,6 +101,8 @@ def inspect_input(
     Raises:
         NISFError: any of its kinds; nothing is written then.
     """
+    from NISFCore.export.scanned_slices import SLICES_FILE, write_scanned_slices
+
     if slices is not None:
         check_new_folder(slices, True, SLICES_FILE)
     study = source.read(cancel)
@@ -237,6 +239,11 @@ def export_folder(
 ) -> dict[str, Any]:
     """Export a result folder, with its motion where there is one; with a truth, the report holds
     the comparison with it."""
+    from NISFCore.analysis.evaluation import evaluate
+    from NISFCore.export.motion_section import motion_folder_of
+    from NISFCore.export.writer import export_result
+    from NISFCore.phantom.truth import PhantomTruth
+
     result = for_export(load_result(result_folder), settings, progress, cancel)
     evaluation = None
     if truth is not None:
@@ -265,8 +272,11 @@ def evaluate_folder(
     *,
     progress: ProgressReporter | None = None,
     cancel: CancelToken | None = None,
-) -> Evaluation:
+) -> "Evaluation":
     """All figures of a result folder, against a simulated study's truth where one is given."""
+    from NISFCore.analysis.evaluation import evaluate
+    from NISFCore.phantom.truth import PhantomTruth
+
     known = None if truth is None else PhantomTruth.load(truth)
     result = with_intensity_detail(load_result(result_folder), progress=progress, cancel=cancel)
     return evaluate(result, known, progress=progress, cancel=cancel)
@@ -281,7 +291,7 @@ def run_demo(
     overwrite: bool = False,
     progress: ProgressReporter | None = None,
     cancel: CancelToken | None = None,
-) -> Evaluation:
+) -> "Evaluation":
     """Simulate an unseen subject as DICOM, read, fit, export and evaluate it.
 
     Leaves `simulated/`, `result/`, `export/` (with `report.html`) and `summary.json` in `out`.
@@ -290,6 +300,11 @@ def run_demo(
         seed: of the subject; `DEMO_SEED` by default.
         overwrite: whether an earlier demo in `out` may be replaced.
     """
+    from NISFCore.analysis.evaluation import evaluate
+    from NISFCore.export.writer import export_result
+    from NISFCore.phantom.cohort import TRUTH_FOLDER, CohortSettings, simulate_cohort
+    from NISFCore.phantom.truth import PhantomTruth
+
     prior = prior or load_prior()
     with new_folder(out, overwrite, SUMMARY_FILE) as folder:
         settings = CohortSettings(n_subjects=1, seed=DEMO_SEED if seed is None else seed)

@@ -17,7 +17,7 @@ from torch import Tensor
 from NISFCore.data.guidance import SliceGuidance
 from NISFCore.data.study import CineSlice, CineStudy
 from NISFCore.errors import ConfigError
-from NISFCore.evidence.generator import COORDINATES, N_CHANNELS, TEMPORAL, network_input
+from NISFCore.evidence.channels import COORDINATES, N_CHANNELS, TEMPORAL, network_input
 from NISFCore.evidence.network import SliceNetwork
 from NISFCore.evidence.noise import blurred
 from NISFCore.evidence.phases import spread_phases
@@ -50,7 +50,7 @@ SINGLE_FRAME_VIEWS = (1, 3)
 than the frame does, and where both answers disagree nobody should be sure."""
 
 ATRIAL_LENGTH_MM = 25.0
-N_CAVITY_SLICES = 3
+N_CAVITY_SLICES, N_CAVITY_PHASES = 3, 16
 MIN_CYCLE_PHASES = 4
 """Fewer phases have no smallest cavity worth looking for."""
 
@@ -289,9 +289,11 @@ def smallest_cavity_fraction(
         if cancel is not None:
             cancel.check()
         settings = EvidenceSettings(n_views=1)
-        answer = ask(cine, canonical_from_ras, network, range(cine.n_phases), settings, device)
+        phases = spread_phases(cine, N_CAVITY_PHASES, None)
+        answer = ask(cine, canonical_from_ras, network, phases, settings, device)
         area = answer.probabilities[..., Label.LV_BLOOD_POOL].sum(axis=(1, 2)).astype(np.float64)
-        total += np.interp(times, *_closed(cine.cycle_fractions, area / max(area.max(), 1e-6)))
+        t = cine.cycle_fractions[list(phases)]
+        total += np.interp(times, *_closed(t, area / max(area.max(), 1e-6)))
     return None if not total.any() else float(times[int(np.argmin(total))])
 
 

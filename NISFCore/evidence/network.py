@@ -19,7 +19,7 @@ from torch.nn import functional
 from NISFCore._version import __version__
 from NISFCore.config import to_json_object
 from NISFCore.errors import ConfigError, PriorError
-from NISFCore.evidence.generator import N_CHANNELS
+from NISFCore.evidence.channels import N_CHANNELS
 from NISFCore.evidence.window import WindowGrid
 from NISFCore.files import write_bytes_atomically
 from NISFCore.labels import N_LABELS, Label
@@ -157,7 +157,7 @@ class SliceNetwork:
 
     @torch.no_grad()
     def probabilities(self, inputs: Tensor) -> Tensor:
-        """Calibrated probabilities `(n, N_LABELS, rows, cols)` of `generator.network_input`."""
+        """Calibrated probabilities `(n, N_LABELS, rows, cols)` of `channels.network_input`."""
         inputs = inputs.contiguous(memory_format=torch.channels_last)
         return torch.softmax(self.unet(inputs) / self.info.temperature, dim=1)
 

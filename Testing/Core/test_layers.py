@@ -156,12 +156,24 @@ def test_the_vocabulary_uses_the_standard_library_only() -> None:
     assert [path for path, names in foreign.items() if names] == []
 
 
-def test_importing_the_vocabulary_loads_nothing_heavy(tmp_path: Path) -> None:
-    names = [PACKAGE] + [f"{PACKAGE}.{part}" for part in VOCABULARY if part]
+def loaded_by_importing(names: list[str], folder: Path) -> set[str]:
+    """All modules that a fresh interpreter holds after importing some."""
     code = f"import {', '.join(names)}, sys; print(' '.join(sys.modules))"
     run = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=folder
     )
-    loaded = set(run.stdout.split())
+    return set(run.stdout.split())
+
+
+def test_importing_the_vocabulary_loads_nothing_heavy(tmp_path: Path) -> None:
+    names = [PACKAGE] + [f"{PACKAGE}.{part}" for part in VOCABULARY if part]
+    loaded = loaded_by_importing(names, tmp_path)
     assert set(names) <= loaded
     assert not loaded & set(HEAVY_MODULES)
+
+
+def test_a_fit_loads_no_plots_meshes_or_simulator(tmp_path: Path) -> None:
+    """They would take as long as a third of it."""
+    loaded = loaded_by_importing([f"{PACKAGE}.cli_fit", f"{PACKAGE}.workflows"], tmp_path)
+    assert f"{PACKAGE}.fitting.fit" in loaded
+    assert not loaded & {"matplotlib", "vtkmodules", f"{PACKAGE}.phantom"}

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from NISFCore.data.study import CineSlice, CineStudy
-from NISFCore.evidence.generator import COORDINATES, MM_PER_COORDINATE
+from NISFCore.evidence.channels import COORDINATES, MM_PER_COORDINATE
 from NISFCore.evidence.library import PlaneLibrary, PlaneMix, build_library
 from NISFCore.evidence.network import NetworkConfig, NetworkInfo, SliceNetwork
 from NISFCore.evidence.window import WindowGrid

@@ -3,15 +3,15 @@
 import numpy as np
 import torch
 
-from NISFCore.evidence.generator import (
+from NISFCore.evidence.channels import (
     COORDINATES,
     MM_PER_COORDINATE,
     N_CHANNELS,
     TEMPORAL,
-    SliceGenerator,
     network_input,
     normalised,
 )
+from NISFCore.evidence.generator import SliceGenerator
 from NISFCore.evidence.library import PlaneMix, build_library, random_planes
 from NISFCore.evidence.noise import Dice, blurred
 from NISFCore.evidence.painting import paint, tissue_levels

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from NISFCore.config import to_json_object
 from NISFCore.errors import ConfigError, PriorError
-from NISFCore.evidence.generator import N_CHANNELS
+from NISFCore.evidence.channels import N_CHANNELS
 from NISFCore.evidence.network import (
     BUNDLED_NETWORK,
     HEADER_KEY,
