@@ -35,9 +35,10 @@ from NISFCore.model.shape_warp import WarpedDecoder
 N_SMALL_STEPS = 3
 """So many small steps in a row end the fit: a single one may be chance."""
 
-CROSSING_STEPS = 2
-"""Steps for which what crossing slices say is used: it costs as much as the decoder's part of an
-early step, and relinearised at zero it does not depend on where the step started."""
+SLOW_STEPS = 2
+"""Steps for which two things are used that would cost a good part of a step: what crossing slices
+say, which relinearised at zero does not depend on where the step started, and what is learned of
+how far this study's slices moved."""
 
 MIN_STRETCH, WARP_SHRINKAGE = 0.2, 0.9
 """A warp is made smaller until no part of the heart shrinks to less than this share."""
@@ -123,7 +124,7 @@ class _Solver:
         average = self.memory.add(new, 1.0 - 1.0 / max(1.0, config.memory * self.n_steps))
         average = self._with_crossing(average, theta)
         self.information = average.H
-        if settled:
+        if settled and self.n_steps % SLOW_STEPS == 0:
             self.known = learned_precision(
                 self.known, theta, self.posterior.covariance, len(self.u), config.motion_prior
             )
@@ -181,7 +182,7 @@ class _Solver:
         images, config = self.problem.crossing, self.config.crossing
         if images is None or config.points_worth == 0:
             return equations
-        if self.crossing is None or self.n_steps % CROSSING_STEPS == 0:
+        if self.crossing is None or self.n_steps % SLOW_STEPS == 0:
             n = len(images.blurred)
             blur = min(n - 1, n * (self.n_steps + 1) // max(1, self.config.tempered_steps))
             first = len(self.u) + GLOBAL
