@@ -353,8 +353,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _main(arguments: list[str] | None) -> int:
     tolerate_any_encoding()
-    # numpy's threads and torch's wait for work by spinning: beside each other they cost a third
+    # numpy's threads and torch's wait for work by spinning: beside each other they cost a third,
+    # and beside other busy programs, such as Slicer playing a cine, a fit takes five times as long
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments == ["--version"]:
         show(f"nisf {__version__}")

@@ -103,6 +103,15 @@ def test_version(capsys: Text) -> None:
     assert capsys.readouterr().out == f"nisf {__version__}\n"
 
 
+def test_threads_do_not_spin_unless_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    assert nisf("--version") == 0
+    assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    assert nisf("--version") == 0
+    assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_explains_all_its_options(command: str, capsys: Text) -> None:
     assert nisf(command, "--help") == 0
