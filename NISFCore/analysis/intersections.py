@@ -11,7 +11,6 @@ from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import map_coordinates
 
 from NISFCore.analysis.metrics import DiceCounts
 from NISFCore.analysis.rendering import uniform_cycle_fractions
@@ -145,11 +144,24 @@ def sample_cine(
 ) -> npt.NDArray[np.float64]:
     """Intensities `(n_phases, n)` of a slice at points in its plane: bilinear in space, linear and
     periodic in time."""
-    i, j, _ = apply_affine(invert_affine(cine.ras_from_ijk), points_ras).T
-    values = np.stack(
-        [map_coordinates(frame, [j, i], order=1, mode="nearest") for frame in cine.frames]
-    )
+    points_ijk = apply_affine(invert_affine(cine.ras_from_ijk), points_ras)
+    values = bilinear(cine.frames, points_ijk)
     return interpolate_cycle(values, cine.cycle_fractions, cycle_fractions)
+
+
+def bilinear(
+    frames: npt.NDArray[np.float32] | npt.NDArray[np.float64], points_ijk: Points
+) -> npt.NDArray[np.float64]:
+    """All of a slice's frames `(n_phases, rows, cols)` at points in its plane, `(n_phases, n)`; the
+    border is repeated."""
+    _, rows, cols = frames.shape
+    x = np.clip(points_ijk[:, 0], 0, cols - 1.001)
+    y = np.clip(points_ijk[:, 1], 0, rows - 1.001)
+    i, j = x.astype(int), y.astype(int)
+    u, v = x - i, y - j
+    above = (1 - u) * frames[:, j, i] + u * frames[:, j, i + 1]
+    below = (1 - u) * frames[:, j + 1, i] + u * frames[:, j + 1, i + 1]
+    return np.asarray((1 - v) * above + v * below)
 
 
 def intersection_profiles(

@@ -14,13 +14,13 @@ import numpy.typing as npt
 from scipy.ndimage import gaussian_filter
 from scipy.optimize import minimize
 
-from NISFCore.analysis.intersections import Region, ncc
+from NISFCore.analysis.intersections import Region, bilinear, ncc
 from NISFCore.analysis.rendering import uniform_cycle_fractions
 from NISFCore.data.cycle import interpolate_cycle
 from NISFCore.data.study import CineSlice, CineStudy
 from NISFCore.geometry.planes import intersection_segment
 from NISFCore.geometry.rigid import rigid_about
-from NISFCore.geometry.spaces import Affine, Points, apply_affine, invert_affine
+from NISFCore.geometry.spaces import Affine, apply_affine, invert_affine
 from NISFCore.progress import CancelToken
 
 N_PHASES = 8
@@ -113,7 +113,7 @@ class _Problem:
         if len(points) < MIN_POINTS:
             return None
         profiles = [
-            _bilinear(self._frames[k], apply_affine(invert_affine(plane), points))
+            bilinear(self._frames[k], apply_affine(invert_affine(plane), points))
             for k, plane in ((a, a_plane), (b, b_plane))
         ]
         value = ncc(*profiles)
@@ -132,15 +132,3 @@ def _blurred(cine: CineSlice, blur_mm: float) -> npt.NDArray[np.float64]:
     i_mm, j_mm = cine.spacing_mm
     frames = common.reshape(N_PHASES, *cine.shape)
     return gaussian_filter(frames, sigma=(0.0, blur_mm / j_mm, blur_mm / i_mm))
-
-
-def _bilinear(frames: npt.NDArray[np.float64], points_ijk: Points) -> npt.NDArray[np.float64]:
-    """All phases at points in the plane, `(n_phases, n)`; the border is repeated."""
-    _, rows, cols = frames.shape
-    x = np.clip(points_ijk[:, 0], 0, cols - 1.001)
-    y = np.clip(points_ijk[:, 1], 0, rows - 1.001)
-    i, j = x.astype(int), y.astype(int)
-    u, v = x - i, y - j
-    above = (1 - u) * frames[:, j, i] + u * frames[:, j, i + 1]
-    below = (1 - u) * frames[:, j + 1, i] + u * frames[:, j + 1, i + 1]
-    return np.asarray((1 - v) * above + v * below)
