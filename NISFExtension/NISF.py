@@ -19,7 +19,7 @@ from slicer.util import VTKObservationMixin
 
 sys.path[:0] = [p for p in (str(Path(__file__).resolve().parent),) if p not in sys.path]
 
-from NISFLib.worker_python import make_core_importable
+from NISFLib.core_path import make_core_importable
 
 make_core_importable()
 
