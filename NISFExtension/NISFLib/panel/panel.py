@@ -56,7 +56,7 @@ class Panel:
             work=WorkFolder(Path(slicer.app.temporaryPath)),
             runner=runner,
             breathe=slicer.app.processEvents,
-            missing=self._missing_packages,
+            missing=self.missing_packages,
         )
         self._gui_tag = self._parameter_tag = 0
         self._shown_table: object = None
@@ -316,7 +316,7 @@ class Panel:
     def _copy_batch_command(self) -> None:
         qt.QApplication.clipboard().setText(batch_command())
 
-    def _missing_packages(self) -> str:
+    def missing_packages(self) -> str:
         """Offer to install what the worker lacks; why it cannot run, or empty."""
         missing = dependencies.missing_requirements()
         if not missing:

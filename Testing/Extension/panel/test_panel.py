@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from NISFCore.errors import NISFError
 from NISFCore.views import View
 from NISFLib.choices import Quality
 from NISFLib.settings import Source
@@ -17,6 +19,7 @@ from NISFLib.study_table import Corrections
 from Testing.conftest import REPOSITORY
 from Testing.Extension.panel.conftest import MODULE, Quick
 from Testing.Harness import slicer_app
+from Testing.Harness.slicer_python import SampleDataLogic
 
 ACTIONS = ("readButton", "fitButton", "exportButton", "cancelButton")
 
@@ -382,23 +385,47 @@ def test_no_torch_in_the_gui_process() -> None:
     assert not loaded & lacking_in_slicer
 
 
-def test_sample_data_is_registered_after_the_start(
-    quick: Quick, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    registered: list[dict[str, Any]] = []
-
-    class SampleDataLogic:
-        @staticmethod
-        def registerCustomSampleDataSource(**options: Any) -> None:
-            registered.append(options)
-
-    module = SimpleNamespace(SampleDataLogic=SampleDataLogic)
-    monkeypatch.setitem(sys.modules, "SampleData", module)
+def registered_sample(quick: Quick) -> dict[str, Any]:
+    """What Sample Data shows of ours once Slicer has started."""
+    SampleDataLogic.sources.clear()
     quick.slicer.app.startupCompleted.emit()
-    assert registered
-    options = registered[0]
-    assert options["category"] == "NISF" and Path(options["thumbnailFileName"]).is_file()
-    assert callable(options["customDownloader"])
+    source, *_ = SampleDataLogic.sources["NISF"]
+    return source
+
+
+def test_sample_data_is_registered_after_the_start(quick: Quick) -> None:
+    source = registered_sample(quick)
+    assert source["sampleName"] == "Simulated cine study"  # as docs/slicer.md calls it
+    assert Path(source["thumbnailFileName"]).is_file()
+    assert callable(source["customDownloader"])
+
+
+@pytest.mark.parametrize("missing", ["", "nothing was installed"])
+def test_the_sample_asks_for_packages_before_it_is_made(
+    quick: Quick, monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    from NISFLib import sample_data
+
+    made: list[Path] = []
+
+    def make(folder: Path, breathe: Any) -> Path:
+        made.append(folder)
+        return quick.files.study
+
+    monkeypatch.setattr(sample_data, "sample_study", make)
+    monkeypatch.setattr(quick.panel, "missing_packages", lambda: missing)
+    monkeypatch.setattr(quick.slicer.util, "tryWithErrorDisplay", lambda *_, **__: nullcontext())
+    monkeypatch.setattr(quick.slicer.util, "selectModule", lambda name: None)
+    monkeypatch.setattr(quick.slicer.modules, "NISFWidget", quick.widget, raising=False)
+    click = registered_sample(quick)["customDownloader"]
+    if missing:
+        with pytest.raises(NISFError, match=missing):
+            click(None)
+        assert not made and not quick.commands
+        return
+    click(None)
+    quick.wait()
+    assert made and quick.heart.has_study, quick.status
 
 
 def test_the_batch_command_can_be_copied(quick: Quick) -> None:
