@@ -15,7 +15,7 @@ from NISFLib import dependencies
 from NISFLib.controller import Controller
 from NISFLib.input_sources import InputSources
 from NISFLib.panel.annotate_view import AnnotateView
-from NISFLib.panel.bindings import PathBinding, set_quietly
+from NISFLib.panel.bindings import PathBinding, choose_zip, set_quietly
 from NISFLib.panel.database import DatabaseView
 from NISFLib.panel.heart_view import HeartView
 from NISFLib.panel.motion_view import MotionView
@@ -80,6 +80,8 @@ class Panel:
 
     def _connect_buttons(self) -> None:
         ui = self.ui
+        ui.inputZipButton.connect("clicked()", lambda: choose_zip(ui.inputPath))
+        ui.taggedZipButton.connect("clicked()", lambda: choose_zip(ui.taggedPath))
         ui.readButton.connect("clicked()", lambda: self._act(self.controller.read))
         ui.fitButton.connect("clicked()", lambda: self._act(self.controller.fit))
         ui.exportButton.connect("clicked()", lambda: self._act(self.controller.export))

@@ -22,6 +22,7 @@ from Testing.Harness import slicer_app
 from Testing.Harness.slicer_python import SampleDataLogic
 
 ACTIONS = ("readButton", "fitButton", "exportButton", "cancelButton")
+PATHS = ("inputPath", "priorPath", "resultFolder", "taggedPath", "exportFolder")
 
 
 def enabled(quick: Quick) -> list[str]:
@@ -110,6 +111,39 @@ def test_corrections_belong_to_their_study(quick: Quick, tmp_path: Path) -> None
     assert Corrections.from_json(quick.panel.parameters.corrections).left_out == {"SA_01"}
     quick.ui.inputPath.setCurrentPath(str(tmp_path))
     assert quick.panel.parameters.corrections == ""
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_a_path_can_be_cleared(quick: Quick, tmp_path: Path, name: str) -> None:
+    field = getattr(quick.ui, name)
+    path = str(tmp_path / "x.safetensors")
+    field.setCurrentPath(path)
+    assert getattr(quick.panel.parameters, name) == path
+    field.comboBox().setEditText("")  # as by the keyboard
+    assert getattr(quick.panel.parameters, name) == "" == field.currentPath
+    quick.set(**{name: path})
+    assert field.currentPath == path
+    quick.set(**{name: ""})
+    assert field.currentPath == ""
+
+
+@pytest.mark.parametrize("name", ["input", "tagged"])
+def test_a_zip_can_be_chosen(quick: Quick, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    answers = ["", "/studies/one.zip"]
+
+    class QFileDialog:
+        @staticmethod
+        def getOpenFileName(parent: Any, caption: str, folder: str, kinds: str) -> str:
+            assert kinds == "Zip (*.zip)"
+            return answers.pop(0)
+
+    monkeypatch.setattr(sys.modules["qt"], "QFileDialog", QFileDialog)
+    field, button = getattr(quick.ui, f"{name}Path"), getattr(quick.ui, f"{name}ZipButton")
+    field.setCurrentPath("/studies")
+    for expected in ("/studies", "/studies/one.zip"):  # the first dialog is cancelled
+        button.click()
+        assert field.currentPath == expected
+        assert getattr(quick.panel.parameters, f"{name}Path") == expected
 
 
 def test_choices_become_options(quick: Quick) -> None:
