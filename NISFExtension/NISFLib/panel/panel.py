@@ -312,7 +312,7 @@ class Panel:
         self.render()
 
     def _annotate(self) -> None:
-        if self.heart.segmentation is not None:
+        if self.heart.edit_segmentation():
             slicer.util.selectModule("SegmentEditor")
 
     def _copy_batch_command(self) -> None:

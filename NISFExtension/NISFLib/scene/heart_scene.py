@@ -6,6 +6,7 @@ from typing import Any
 from NISFLib.scene import (
     annotations,
     certainty,
+    editor,
     loading,
     motion,
     parts,
@@ -352,6 +353,13 @@ class HeartScene:
         """The vtkMRMLSegmentationNode of the current phase, or None. What is painted in it stays
         with its phase."""
         return now_of(self.nodes, Role.SEGMENTATION)
+
+    def edit_segmentation(self) -> bool:
+        """Give it to the Segment Editor, with the super-resolved image where there is one; False
+        where there is no editor, or nothing to edit."""
+        node = self.segmentation
+        image = now_of(self.nodes, Role.INTENSITY)
+        return node is not None and editor.edit(self.nodes.scene, node, image)
 
     # Figures
 

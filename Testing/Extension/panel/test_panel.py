@@ -214,6 +214,21 @@ def test_parts_are_shown_and_hidden(quick: Quick) -> None:
         assert quick.heart.visible(part) == before, part
 
 
+def test_the_segment_editor_opens_on_the_heart(
+    quick: Quick, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever was edited before: an annotation, or what is first in the scene."""
+    opened: list[str] = []
+    monkeypatch.setattr(quick.slicer.util, "selectModule", opened.append)
+    quick.fit_study()
+    quick.ui.annotateSliceButton.click()
+    quick.ui.annotateButton.click()
+    kind = "vtkMRMLSegmentEditorNode"
+    editor = quick.slicer.mrmlScene.GetSingletonNode("SegmentEditor", kind)
+    assert editor.GetSegmentationNode() is quick.heart.segmentation
+    assert opened == ["SegmentEditor"]
+
+
 def test_playing(quick: Quick) -> None:
     quick.fit_study()
     quick.ui.playButton.click()
