@@ -110,9 +110,9 @@ class NISFWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.panel.scene_restored()
 
     def onNodesChanged(self, caller: object = None, event: object = None) -> None:
-        if slicer.mrmlScene.IsBatchProcessing():
-            return
-        self.panel.nodes_changed()
+        # of a panel that is not shown nobody sees anything, and `enter` shows it all
+        if self.parent.isEntered and not slicer.mrmlScene.IsBatchProcessing():
+            self.panel.nodes_changed()
 
     def _useParameterNode(self) -> None:
         self.panel.set_parameters(self.logic.getParameterNode())

@@ -42,6 +42,19 @@ class qMRMLWidget(QWidget):
         self.mrmlSceneChanged.emit(scene)
 
 
+class ModuleWidget(qMRMLWidget):  # type: ignore[misc,valid-type]
+    """What holds the widgets of a module, and knows whether the user is in the module."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._is_entered = False
+
+    def _enter(self, on: bool) -> None:
+        self._is_entered = on
+
+    isEntered = QtCore.Property(bool, lambda self: self._is_entered, _enter)
+
+
 class Application(pythonqt_class(QtCore.QObject)):  # type: ignore[misc]
     """`slicer.app`."""
 
@@ -99,9 +112,11 @@ def open_module(path: Path) -> Any:
     getattr(module, name)(parent)
     setattr(slicer.modules, name.lower(), SimpleNamespace(path=str(path), name=name))
     qt = sys.modules["qt"]
-    container = qMRMLWidget()
+    container = ModuleWidget()
     container.setLayout(qt.QVBoxLayout())
     container.setMRMLScene(slicer.mrmlScene)
     widget = getattr(module, f"{name}Widget")(container)
     widget.setup()
+    container.isEntered = True
+    widget.enter()
     return widget

@@ -118,7 +118,7 @@ class _Wrapper:
         self.parameterNode = node
         self._guis: dict[int, dict[str, Any]] = {}
         self._is_updating = False
-        self._observer: int | None = None
+        self._observers: dict[int, int] = {}
         for name, default in self._defaults.items():
             if not node.GetParameter(name):
                 self._write(name, default)
@@ -149,13 +149,13 @@ class _Wrapper:
         for name, connector in connectors.items():
             connector.write(getattr(self, name))
             connector.listen(lambda name=name, c=connector: self._from_gui(name, c))
-        if self._observer is None:
-            self._observer = self.AddObserver(vtk.vtkCommand.ModifiedEvent, self._to_gui)
+        self._observers[tag] = self.AddObserver(vtk.vtkCommand.ModifiedEvent, self._to_gui)
         return tag
 
     def disconnectGui(self, tag: int) -> None:
         for connector in self._guis.pop(tag).values():
             connector.stop()
+        self.RemoveObserver(self._observers.pop(tag))
 
     def _write(self, name: str, value: Any) -> None:
         self.parameterNode.SetParameter(name, _text(value, self._hints[name]))

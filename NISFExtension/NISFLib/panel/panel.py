@@ -65,6 +65,10 @@ class Panel:
         self._timer = qt.QTimer()
         self._timer.setInterval(POLL_MS)
         self._timer.connect("timeout()", self._tick)
+        self._nodes_timer = qt.QTimer()
+        self._nodes_timer.setSingleShot(True)
+        self._nodes_timer.setInterval(POLL_MS)
+        self._nodes_timer.connect("timeout()", self._show_nodes)
         self._study_view = StudyTableView(
             ui.studyTable, self._included, self._view_given, self._show_slice
         )
@@ -135,7 +139,12 @@ class Panel:
         self.render()
 
     def nodes_changed(self) -> None:
-        """Nodes came or went: the list of sequences, and what is shown of the heart."""
+        """Nodes came or went. They do so by the dozen, and to look through the scene takes a
+        moment: it is done once for all that come together."""
+        self._nodes_timer.start()
+
+    def _show_nodes(self) -> None:
+        """The list of sequences, and what is shown of the heart."""
         if self.controller.runner.is_busy:
             return
         self.list_sequences()
@@ -147,6 +156,7 @@ class Panel:
     def close(self) -> None:
         """The module goes: stop the worker, remove temporary files."""
         self._timer.stop()
+        self._nodes_timer.stop()
         self._heart_view.close()
         self.controller.close()
 

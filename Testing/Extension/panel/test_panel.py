@@ -326,6 +326,34 @@ def test_scene_closed_when_idle(quick: Quick) -> None:
     assert quick.status == "Choose a study and read it."
 
 
+def test_nodes_of_others_cost_next_to_nothing(
+    quick: Quick, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The scene is looked through once for all that come together, and not at all while the user
+    is in another module."""
+    looks: list[int] = []
+    list_sequences = quick.panel.list_sequences
+    monkeypatch.setattr(quick.panel, "list_sequences", lambda: looks.append(1) or list_sequences())
+
+    def add_nodes() -> None:
+        for k in range(20):
+            quick.slicer.mrmlScene.AddNewNodeByClass("vtkMRMLModelNode", f"theirs {k}")
+
+    add_nodes()
+    assert not looks
+    quick.wait(lambda: bool(looks))
+    assert len(looks) == 1
+    quick.widget.exit()
+    quick.widget.parent.isEntered = False
+    add_nodes()
+    until = time.monotonic() + 0.3
+    quick.wait(lambda: time.monotonic() > until)
+    assert len(looks) == 1
+    cine = add_cine(quick.slicer, "theirs")
+    quick.widget.enter()
+    assert cine.GetName() in quick.ui.sequenceList.item(0).text()
+
+
 # Other sources -----------------------------------------------------------------------------------
 
 
@@ -345,12 +373,13 @@ def test_sequences_of_the_scene(quick: Quick) -> None:
     first, second = add_cine(quick.slicer, "SA 1"), add_cine(quick.slicer, "LA ä")
     quick.set(source=Source.SCENE)
     offered = quick.ui.sequenceList
-    assert offered.count == 2
+    quick.wait(lambda: offered.count == 2)
     offered.item(1).setCheckState(qt.Qt.Checked)
     assert quick.panel.sources.sequences == (second,)
     assert quick.ui.readButton.enabled
     quick.slicer.mrmlScene.RemoveNode(second)
-    assert offered.count == 1 and quick.panel.sources.sequences == ()
+    quick.wait(lambda: offered.count == 1)
+    assert quick.panel.sources.sequences == ()
     assert not quick.ui.readButton.enabled
     assert first.GetName() in offered.item(0).text()
 
