@@ -111,7 +111,8 @@ class NISFWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def onNodesChanged(self, caller: object = None, event: object = None) -> None:
         # of a panel that is not shown nobody sees anything, and `enter` shows it all
-        if self.parent.isEntered and not slicer.mrmlScene.IsBatchProcessing():
+        is_shown = getattr(self.parent, "isEntered", True)  # a panel in no module always is
+        if is_shown and not slicer.mrmlScene.IsBatchProcessing():
             self.panel.nodes_changed()
 
     def _useParameterNode(self) -> None:
