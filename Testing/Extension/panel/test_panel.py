@@ -407,9 +407,9 @@ class FakeDatabase:
     def filesForSeries(self, series: str) -> list[str]:
         return self._files[series]
 
-    def fileValue(self, file: str, tag: str) -> str:
-        assert tag == "0008,0060"
-        return "CT" if "ct" in file else "MR"
+    def fieldForSeries(self, field: str, series: str) -> str:
+        assert field == "Modality"
+        return "CT" if "ct" in self._files[series][0] else "MR"
 
 
 def test_studies_of_the_dicom_database(
