@@ -269,6 +269,8 @@ class Panel:
 
     def _included(self, name: str, included: bool) -> None:
         corrections = self._settings().corrections.with_included(name, included)
+        # the table shows it already, and Qt is not yet done with the cell that was clicked
+        self._shown_table = (self.controller.table, corrections)
         self._write("corrections", corrections.to_json())
 
     def _view_given(self, series: str, view: View) -> None:

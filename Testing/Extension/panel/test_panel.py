@@ -105,6 +105,20 @@ def test_a_corrected_view_reads_the_study_again(quick: Quick) -> None:
     assert f"{series}=LA_3CH" in quick.commands[-2]
 
 
+@pytest.mark.parametrize("name", ["studyTable", "annotationTable"])
+def test_a_clicked_cell_outlives_its_click(quick: Quick, name: str) -> None:
+    """Qt asks the cell for its row once its signal was heard."""
+    quick.fit_study()
+    quick.ui.annotateSliceButton.click()
+    unchecked = sys.modules["qt"].Qt.Unchecked
+    cell = getattr(quick.ui, name).item(0, 0)
+    cell.setCheckState(unchecked)
+    assert getattr(quick.ui, name).item(0, 0) is cell
+    assert cell.checkState() == unchecked
+    quick.panel.show_scene()
+    assert getattr(quick.ui, name).item(0, 0).checkState() == unchecked
+
+
 def test_corrections_belong_to_their_study(quick: Quick, tmp_path: Path) -> None:
     quick.read_study()
     quick.panel._included("SA_01", False)
