@@ -42,17 +42,11 @@ class qMRMLWidget(QWidget):
         self.mrmlSceneChanged.emit(scene)
 
 
-class ModuleWidget(qMRMLWidget):  # type: ignore[misc,valid-type]
+class ModuleWidget(qMRMLWidget):
     """What holds the widgets of a module, and knows whether the user is in the module."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._is_entered = False
-
-    def _enter(self, on: bool) -> None:
-        self._is_entered = on
-
-    isEntered = QtCore.Property(bool, lambda self: self._is_entered, _enter)
+    is_entered = False
+    isEntered = QtCore.Property(bool, lambda self: self.is_entered)
 
 
 class Application(pythonqt_class(QtCore.QObject)):  # type: ignore[misc]
@@ -117,6 +111,6 @@ def open_module(path: Path) -> Any:
     container.setMRMLScene(slicer.mrmlScene)
     widget = getattr(module, f"{name}Widget")(container)
     widget.setup()
-    container.isEntered = True
+    container.is_entered = True
     widget.enter()
     return widget

@@ -347,7 +347,12 @@ def test_nodes_of_others_cost_next_to_nothing(
     is in another module."""
     looks: list[int] = []
     list_sequences = quick.panel.list_sequences
-    monkeypatch.setattr(quick.panel, "list_sequences", lambda: looks.append(1) or list_sequences())
+
+    def look() -> None:
+        looks.append(1)
+        list_sequences()
+
+    monkeypatch.setattr(quick.panel, "list_sequences", look)
 
     def add_nodes() -> None:
         for k in range(20):
@@ -358,7 +363,7 @@ def test_nodes_of_others_cost_next_to_nothing(
     quick.wait(lambda: bool(looks))
     assert len(looks) == 1
     quick.widget.exit()
-    quick.widget.parent.isEntered = False
+    quick.widget.parent.is_entered = False
     add_nodes()
     until = time.monotonic() + 0.3
     quick.wait(lambda: time.monotonic() > until)
