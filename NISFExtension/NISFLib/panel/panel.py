@@ -62,6 +62,7 @@ class Panel:
         self._shown_table: object = None
         self._source_shown: Source | None = None
         self._log_shown: tuple[int, str] = (0, "")
+        self._has_heart = False
         self._timer = qt.QTimer()
         self._timer.setInterval(POLL_MS)
         self._timer.connect("timeout()", self._tick)
@@ -260,9 +261,14 @@ class Panel:
         if not self.controller.runner.is_busy:
             self._timer.stop()
             self.show_scene()
-            if self.heart.has_result:
-                self.ui.alignSection.collapsed = False
-                self.ui.heartSection.collapsed = False
+            self._open_sections()
+
+    def _open_sections(self) -> None:
+        """Open those that show a heart when there is one; what the user folds then stays folded."""
+        had_heart, self._has_heart = self._has_heart, self.heart.has_result
+        if self._has_heart and not had_heart:
+            self.ui.alignSection.collapsed = False
+            self.ui.heartSection.collapsed = False
 
     def _is_busy(self) -> bool:
         return self.controller.runner.is_busy

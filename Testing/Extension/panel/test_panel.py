@@ -194,6 +194,20 @@ def add_slice_view(slicer: Any, name: str) -> None:
         slicer.mrmlScene.AddNode(node)
 
 
+def test_sections_open_for_a_new_heart_and_stay_as_they_are_left(quick: Quick) -> None:
+    sections = (quick.ui.alignSection, quick.ui.heartSection)
+    assert all(section.collapsed for section in sections)
+    quick.fit_study()
+    assert not any(section.collapsed for section in sections)
+    for section in sections:
+        section.collapsed = True
+    quick.ui.annotateSliceButton.click()
+    assert all(section.collapsed for section in sections)
+    quick.slicer.mrmlScene.Clear(0)
+    quick.fit_study()
+    assert not any(section.collapsed for section in sections)
+
+
 def test_nothing_is_rendered_twice(quick: Quick, tmp_path: Path) -> None:
     """The first look is replaced by an export; the same export again only writes files."""
     quick.fit_study()
