@@ -316,6 +316,7 @@ class Controller:
     def _annotated(self, slice_name: str, is_valve: bool) -> Any:
         if reason := self._busy() or self.refitting.why_not_annotate():
             raise NISFError(reason)
+        self.heart.playing = False  # what is drawn belongs to one frame
         node = self.refitting.annotate(slice_name, is_valve)
         what = "Drag the two points to the valve's hinges in" if is_valve else "Paint"
         self._say(f"{what} {slice_name}, then come back and refit.")

@@ -169,6 +169,7 @@ class AnnotateView:
             self._go_to(proposals[0].slice_name, proposals[0].frame)
 
     def _go_to(self, slice_name: str, frame: int) -> None:
+        self._heart.playing = False
         self._heart.phase = self._heart.phase_of_frame(slice_name, frame)
         self._show_slice(slice_name)
         combo = self._ui.annotateSliceCombo

@@ -265,6 +265,19 @@ def test_playing(quick: Quick) -> None:
     assert not quick.heart.playing and quick.ui.playButton.text == "Play"
 
 
+def test_a_beating_heart_stands_still_to_be_drawn_on(quick: Quick) -> None:
+    quick.fit_study()
+    ui = quick.ui
+    for draw in (
+        ui.annotateSliceButton.click,
+        lambda: ui.annotationTable.cellDoubleClicked.emit(0, 1),
+    ):
+        ui.playButton.click()
+        assert quick.heart.playing
+        draw()
+        assert not quick.heart.playing and ui.playButton.text == "Play"
+
+
 def test_an_outlier_is_marked(quick: Quick, monkeypatch: pytest.MonkeyPatch) -> None:
     from NISFLib.panel.tables import OUTLIER_TEXT, _motion_texts
 
