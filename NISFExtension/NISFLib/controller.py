@@ -26,6 +26,10 @@ from NISFLib.work_folder import WorkFolder
 from NISFLib.worker_python import nisf_command
 
 PARTLY = "Some phases are still those before the refit: refit again to see it all."
+SEVERAL = (
+    "The scene holds several hearts, of which only the first is shown and fitted here: close the "
+    "scene, then open the one that you want."
+)
 WELCOME = "Choose a study and read it."
 
 
@@ -169,7 +173,9 @@ class Controller:
         if self.runner.is_busy:
             return
         self.heart.restore()
-        if self.heart.has_result and self._input is None and self.refitting.result is None:
+        if self.heart.n_hearts > 1:
+            self._say(SEVERAL, is_error=True)
+        elif self.heart.has_result and self._input is None and self.refitting.result is None:
             self._say("Restored from the scene. Read the study again to fit it anew.")
 
     def close(self) -> None:

@@ -117,6 +117,12 @@ class HeartScene:
         return self.browser is not None and self.nodes.one(Role.FUNCTION_TABLE) is not None
 
     @property
+    def n_hearts(self) -> int:
+        """How many browsers of ours there are: more than one if a saved scene was added to another
+        one. The first is the one that is shown."""
+        return len(self.nodes.all(Role.BROWSER))
+
+    @property
     def subject(self) -> str:
         """The pseudonym of the study, empty before there is one."""
         return str(description(self.nodes, SUBJECT, ""))

@@ -333,6 +333,17 @@ def test_settings_and_results_come_back_with_the_scene(quick: Quick, tmp_path: P
     assert quick.ui.exportButton.enabled and not quick.ui.fitButton.enabled
 
 
+def test_a_second_heart_is_not_added_in_silence(quick: Quick, tmp_path: Path) -> None:
+    """Slicer adds a saved scene to the present one unless it is told to close that first."""
+    quick.fit_study()
+    scene, bundle = quick.slicer.mrmlScene, str(tmp_path / "heart.mrb")
+    assert scene.WriteToMRB(bundle)
+    assert scene.ReadFromMRB(bundle, False)
+    assert "several hearts" in quick.status and quick.panel.controller.state.is_error
+    assert scene.ReadFromMRB(bundle, True)
+    assert "several hearts" not in quick.status and quick.heart.has_result
+
+
 def test_other_data_added_to_the_scene_change_nothing(quick: Quick, tmp_path: Path) -> None:
     other = quick.slicer.vtkMRMLScene()
     other.AddNewNodeByClass("vtkMRMLModelNode", "theirs")
