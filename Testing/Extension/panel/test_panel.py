@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+import unittest
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -561,6 +562,18 @@ def test_the_sample_asks_for_packages_before_it_is_made(
     click(None)
     quick.wait()
     assert made and quick.heart.has_study, quick.status
+
+
+def test_the_self_test_is_skipped_where_packages_are_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    slicer_app.start()
+    from NISFLib import dependencies, self_test
+
+    missing = dependencies.REQUIREMENTS[:1]
+    monkeypatch.setattr(dependencies, "missing_requirements", lambda: missing)
+    with pytest.raises(unittest.SkipTest, match="torch"):
+        self_test.run_self_test(unittest.TestCase())
 
 
 def test_the_batch_command_can_be_copied(quick: Quick) -> None:
