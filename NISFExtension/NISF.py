@@ -17,6 +17,9 @@ from slicer.ScriptedLoadableModule import (
 )
 from slicer.util import VTKObservationMixin
 
+if sys.version_info < (3, 10):  # noqa: UP036 - Slicer's until 5.8; what follows cannot be read by it
+    raise ImportError("NISF needs 3D Slicer 5.12 or later")
+
 sys.path[:0] = [p for p in (str(Path(__file__).resolve().parent),) if p not in sys.path]
 
 from NISFLib.core_path import make_core_importable

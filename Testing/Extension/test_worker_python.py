@@ -1,5 +1,6 @@
 """How the worker is found (checkout, installed extension, pip), and the batch script."""
 
+import ast
 import os
 import shutil
 import subprocess
@@ -94,6 +95,15 @@ def test_the_module_of_a_checkout_finds_the_package(tmp_path: Path) -> None:
     run = bare_python("-c", f"{code}import NISFCore\nprint(NISFCore.__file__)", folder=tmp_path)
     assert run.returncode == 0, run.stderr
     assert Path(run.stdout.strip()).parent.parent == REPOSITORY
+
+
+def test_an_old_slicer_is_told_what_it_is() -> None:
+    """Before anything is read that its Python 3.9 does not understand."""
+    text = MODULE.read_text(encoding="utf-8")
+    old = next(n for n in ast.parse(text, feature_version=(3, 9)).body if isinstance(n, ast.If))
+    assert "sys.version_info < (3, 10)" in ast.unparse(old)
+    assert "Slicer 5.12 or later" in ast.unparse(old)
+    assert old.lineno < text[: text.index("from NISFLib")].count("\n")
 
 
 def test_the_batch_script_of_a_checkout_says_what_is_missing(tmp_path: Path) -> None:
