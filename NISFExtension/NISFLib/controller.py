@@ -15,22 +15,15 @@ from NISFLib.choices import PREVIEW_FORMATS, PREVIEW_MM, SCENE_FORMATS, Device
 from NISFLib.input_sources import InputSources
 from NISFLib.job import JobOutcome, JobState
 from NISFLib.motion_fitting import MotionFitting
-from NISFLib.panel_state import PanelState
+from NISFLib.panel_state import PARTLY, SEVERAL, WELCOME, PanelState
 from NISFLib.refitting import RESULT_FILE, Refitting
 from NISFLib.render_info import ExportNeeds, RenderInfo, load_settings
 from NISFLib.runner import Ending, Runner, Step
-from NISFLib.scene import HeartScene
+from NISFLib.scene import HeartScene, n_hearts
 from NISFLib.settings import Settings
 from NISFLib.study_table import StudyTable
 from NISFLib.work_folder import WorkFolder
 from NISFLib.worker_python import nisf_command
-
-PARTLY = "Some phases are still those before the refit: refit again to see it all."
-SEVERAL = (
-    "The scene holds several hearts, of which only the first is shown and fitted here: close the "
-    "scene, then open the one that you want."
-)
-WELCOME = "Choose a study and read it."
 
 
 class Controller:
@@ -173,7 +166,7 @@ class Controller:
         if self.runner.is_busy:
             return
         self.heart.restore()
-        if self.heart.n_hearts > 1:
+        if n_hearts(self.heart.nodes) > 1:
             self._say(SEVERAL, is_error=True)
         elif self.heart.has_result and self._input is None and self.refitting.result is None:
             self._say("Restored from the scene. Read the study again to fit it anew.")

@@ -23,7 +23,7 @@ from NISFLib.panel.tables import StudyTableView
 from NISFLib.parameters import PATH_PARAMETERS, settings_of
 from NISFLib.render_info import in_megabytes
 from NISFLib.runner import Runner
-from NISFLib.scene import HeartScene
+from NISFLib.scene import HeartScene, edit_segmentation
 from NISFLib.settings import Settings, Source
 from NISFLib.work_folder import WorkFolder
 
@@ -330,7 +330,7 @@ class Panel:
         self.render()
 
     def _annotate(self) -> None:
-        if self.heart.edit_segmentation():
+        if edit_segmentation(self.heart.nodes):
             slicer.util.selectModule("SegmentEditor")
 
     def _copy_batch_command(self) -> None:

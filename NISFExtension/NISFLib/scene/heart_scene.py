@@ -6,7 +6,6 @@ from typing import Any
 from NISFLib.scene import (
     annotations,
     certainty,
-    editor,
     loading,
     motion,
     parts,
@@ -115,12 +114,6 @@ class HeartScene:
     def has_result(self) -> bool:
         """Whether there is a heart."""
         return self.browser is not None and self.nodes.one(Role.FUNCTION_TABLE) is not None
-
-    @property
-    def n_hearts(self) -> int:
-        """How many browsers of ours there are: more than one if a saved scene was added to another
-        one. The first is the one that is shown."""
-        return len(self.nodes.all(Role.BROWSER))
 
     @property
     def subject(self) -> str:
@@ -359,13 +352,6 @@ class HeartScene:
         """The vtkMRMLSegmentationNode of the current phase, or None. What is painted in it stays
         with its phase."""
         return now_of(self.nodes, Role.SEGMENTATION)
-
-    def edit_segmentation(self) -> bool:
-        """Give it to the Segment Editor, with the super-resolved image where there is one; False
-        where there is no editor, or nothing to edit."""
-        node = self.segmentation
-        image = now_of(self.nodes, Role.INTENSITY)
-        return node is not None and editor.edit(self.nodes.scene, node, image)
 
     # Figures
 

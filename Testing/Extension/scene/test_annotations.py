@@ -11,7 +11,7 @@ from NISFCore.data.guidance import read_guidance
 from NISFCore.data.label_files import LabelFile
 from NISFCore.geometry.planes import pixel_centres_ras
 from NISFCore.geometry.spaces import apply_affine
-from NISFLib.scene import HeartScene, SceneError, save_bundle
+from NISFLib.scene import HeartScene, SceneError, edit_segmentation, save_bundle
 from NISFLib.scene.annotations import labels_of_annotation
 from NISFLib.scene.images import oriented_image
 from NISFLib.scene.nodes import ROLE, SLICE, Role
@@ -230,7 +230,7 @@ def test_the_segment_editor_gets_the_node_and_its_image(heart: HeartScene) -> No
     editor = heart.nodes.scene.GetSingletonNode("SegmentEditor", "vtkMRMLSegmentEditorNode")
     assert editor.GetSegmentationNode() is node
     assert editor.GetSourceVolumeNode().GetAttribute(SLICE) == one_slice(heart)
-    assert heart.edit_segmentation()
+    assert edit_segmentation(heart.nodes)
     assert editor.GetSegmentationNode() is heart.segmentation
     assert editor.GetSourceVolumeNode().GetAttribute(ROLE) == Role.INTENSITY_NOW.value
 
