@@ -17,9 +17,12 @@ from slicer.ScriptedLoadableModule import (
 )
 from slicer.util import VTKObservationMixin
 
+if sys.version_info < (3, 10):  # noqa: UP036 - Slicer's until 5.8; what follows cannot be read by it
+    raise ImportError("NISF needs 3D Slicer 5.12 or later")
+
 sys.path[:0] = [p for p in (str(Path(__file__).resolve().parent),) if p not in sys.path]
 
-from NISFLib.worker_python import make_core_importable
+from NISFLib.core_path import make_core_importable
 
 make_core_importable()
 
@@ -110,9 +113,10 @@ class NISFWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.panel.scene_restored()
 
     def onNodesChanged(self, caller: object = None, event: object = None) -> None:
-        if slicer.mrmlScene.IsBatchProcessing():
-            return
-        self.panel.nodes_changed()
+        # of a panel that is not shown nobody sees anything, and `enter` shows it all
+        is_shown = getattr(self.parent, "isEntered", True)  # a panel in no module always is
+        if is_shown and not slicer.mrmlScene.IsBatchProcessing():
+            self.panel.nodes_changed()
 
     def _useParameterNode(self) -> None:
         self.panel.set_parameters(self.logic.getParameterNode())

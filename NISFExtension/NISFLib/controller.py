@@ -15,18 +15,15 @@ from NISFLib.choices import PREVIEW_FORMATS, PREVIEW_MM, SCENE_FORMATS, Device
 from NISFLib.input_sources import InputSources
 from NISFLib.job import JobOutcome, JobState
 from NISFLib.motion_fitting import MotionFitting
-from NISFLib.panel_state import PanelState
+from NISFLib.panel_state import PARTLY, SEVERAL, WELCOME, PanelState
 from NISFLib.refitting import RESULT_FILE, Refitting
 from NISFLib.render_info import ExportNeeds, RenderInfo, load_settings
 from NISFLib.runner import Ending, Runner, Step
-from NISFLib.scene import HeartScene
+from NISFLib.scene import HeartScene, n_hearts
 from NISFLib.settings import Settings
 from NISFLib.study_table import StudyTable
 from NISFLib.work_folder import WorkFolder
 from NISFLib.worker_python import nisf_command
-
-PARTLY = "Some phases are still those before the refit: refit again to see it all."
-WELCOME = "Choose a study and read it."
 
 
 class Controller:
@@ -169,7 +166,9 @@ class Controller:
         if self.runner.is_busy:
             return
         self.heart.restore()
-        if self.heart.has_result and self._input is None and self.refitting.result is None:
+        if n_hearts(self.heart.nodes) > 1:
+            self._say(SEVERAL, is_error=True)
+        elif self.heart.has_result and self._input is None and self.refitting.result is None:
             self._say("Restored from the scene. Read the study again to fit it anew.")
 
     def close(self) -> None:
@@ -316,6 +315,7 @@ class Controller:
     def _annotated(self, slice_name: str, is_valve: bool) -> Any:
         if reason := self._busy() or self.refitting.why_not_annotate():
             raise NISFError(reason)
+        self.heart.playing = False  # what is drawn belongs to one frame
         node = self.refitting.annotate(slice_name, is_valve)
         what = "Drag the two points to the valve's hinges in" if is_valve else "Paint"
         self._say(f"{what} {slice_name}, then come back and refit.")

@@ -15,6 +15,7 @@ import importlib.util
 import re
 import tempfile
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -154,16 +155,18 @@ def install(missing: Iterable[Requirement]) -> None:
 
 
 def constraint_lines(missing: Iterable[Requirement] = ()) -> list[str]:
-    """Every installed package at its very version, as pip constraints, but those asked for."""
+    """Every installed package at its very version, as pip constraints, but those asked for.
+
+    One version of each, that which is imported: pip can leave another one's metadata behind (on
+    Windows, where files in use cannot be removed), and nothing fulfils two constraints at once.
+    """
     asked = {_canonical(r.package) for r in missing}
-    pairs = {
-        (d.metadata["Name"], d.version)
-        for d in importlib.metadata.distributions()
-        if d.metadata["Name"]
-    }
-    return [
-        f"{name}=={version}" for name, version in sorted(pairs) if _canonical(name) not in asked
-    ]
+    names = {d.metadata["Name"] for d in importlib.metadata.distributions()}
+    lines = []
+    for name in sorted(name for name in names if name and _canonical(name) not in asked):
+        with suppress(importlib.metadata.PackageNotFoundError):
+            lines.append(f"{name}=={importlib.metadata.version(name)}")
+    return lines
 
 
 def _canonical(name: str) -> str:

@@ -2,6 +2,13 @@
 
 from dataclasses import dataclass
 
+PARTLY = "Some phases are still those before the refit: refit again to see it all."
+SEVERAL = (
+    "The scene holds several hearts, of which only the first is shown and fitted here: close the "
+    "scene, then open the one that you want."
+)
+WELCOME = "Choose a study and read it."
+
 
 @dataclass(frozen=True)
 class PanelState:

@@ -15,7 +15,7 @@ from NISFCore.errors import NISFError
 from NISFLib.job import Job, JobState
 from NISFLib.worker_python import nisf_command
 
-CATEGORY, NAME, TITLE = "NISF", "NISFSimulatedHeart", "Simulated cine study"
+CATEGORY, NAME = "NISF", "Simulated cine study"
 SEED = 7_700_016
 """A heart that no bundled prior has seen."""
 
@@ -32,8 +32,10 @@ def _register(icon: str) -> None:
 
     SampleData.SampleDataLogic.registerCustomSampleDataSource(
         category=CATEGORY,
-        sampleName=NAME,
-        nodeNames=TITLE,
+        sampleName=NAME,  # the text of its button
+        uris="",  # there is nothing to download, but a source without any cannot be made
+        fileNames=NAME,
+        nodeNames=NAME,
         thumbnailFileName=icon,
         customDownloader=_open_in_module,
     )
@@ -43,10 +45,11 @@ def _open_in_module(source: Any) -> list[Any]:
     """What a click on the sample does."""
     folder = Path(slicer.app.cachePath) / "NISF"
     with slicer.util.tryWithErrorDisplay("The sample study could not be made.", waitCursor=True):
-        study = sample_study(folder, slicer.app.processEvents)
         slicer.util.selectModule("NISF")
         panel = slicer.modules.NISFWidget.panel
-        panel.open_study(study)
+        if reason := panel.missing_packages():  # for many it is the first thing that they try
+            raise NISFError(reason)
+        panel.open_study(sample_study(folder, slicer.app.processEvents))
     return []
 
 

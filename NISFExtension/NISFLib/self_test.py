@@ -11,6 +11,7 @@ from typing import Any
 
 import slicer
 
+from NISFLib import dependencies
 from NISFLib.choices import Quality
 from NISFLib.sample_data import sample_study
 
@@ -22,7 +23,13 @@ def run_self_test(test: Any) -> None:
 
     Args:
         test: the ScriptedLoadableModuleTest that runs it.
+
+    Raises:
+        unittest.SkipTest: if packages are missing, as where extensions are built: in testing mode
+            Slicer installs none.
     """
+    if missing := dependencies.missing_requirements():
+        test.skipTest(dependencies.missing_text(missing))
     with tempfile.TemporaryDirectory(prefix="NISF-test-") as folder:
         test.delayDisplay("Simulate a study")
         study = sample_study(Path(folder) / "sample", slicer.app.processEvents)

@@ -1,51 +1,18 @@
-"""How the worker is started: which Python, and where it finds NISFCore. Standard library only.
+"""How the worker is started: which Python, and where it finds NISFCore (`core_path`). Standard
+library only.
 
-NISFCore lies beside the module in an installed extension, and beside the folder `NISFExtension` in
-a checkout; a copy that was installed by pip serves as well. The worker is told through PYTHONPATH,
-so that it runs the very code that the extension came with.
+The worker is told through PYTHONPATH, so that it runs the very code that the extension came with.
 """
 
-import importlib.util
 import os
 import shutil
 import sys
 from pathlib import Path
 
+from NISFLib.core_path import PACKAGE, core_root
 from NISFLib.job import WorkerCommand
 
-PACKAGE = "NISFCore"
 SLICER_PYTHON = "PythonSlicer"
-
-
-def core_root(extension: Path | None = None) -> Path | None:
-    """The folder that holds the package NISFCore; None where it is nowhere.
-
-    Args:
-        extension: the folder of `NISF.py`; by default the one that this file belongs to.
-    """
-    extension = Path(__file__).resolve().parent.parent if extension is None else extension
-    for folder in (extension, extension.parent):
-        if (folder / PACKAGE / "__init__.py").is_file():
-            return folder
-    found = importlib.util.find_spec(PACKAGE)
-    if found is None or found.origin is None:
-        return None
-    return Path(found.origin).resolve().parent.parent
-
-
-def make_core_importable(extension: Path | None = None) -> None:
-    """Let `import NISFCore` find the package in this process, too.
-
-    Raises:
-        ImportError: if it is nowhere.
-    """
-    root = core_root(extension)
-    if root is None:
-        raise ImportError(
-            "NISFCore is missing: it belongs beside the NISF module. Install the extension again"
-        )
-    if str(root) not in sys.path:
-        sys.path.append(str(root))
 
 
 def worker_python() -> Path:

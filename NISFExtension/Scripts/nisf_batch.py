@@ -9,6 +9,7 @@ input or settings, or NISF's packages are missing, 130 cancelled.
 """
 
 import importlib.util
+import logging
 import os
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from NISFLib.worker_python import make_core_importable, nisf_command
+from NISFLib.core_path import make_core_importable
 
 EXIT_USAGE = 2
 
@@ -31,6 +32,7 @@ def run_batch_process(arguments: list[str]) -> int:
     """Run the batch with this process's output; its exit code."""
     make_core_importable()
     from NISFLib.dependencies import missing_requirements, missing_text
+    from NISFLib.worker_python import nisf_command
 
     missing = missing_requirements()
     if missing:
@@ -60,5 +62,15 @@ def leave(code: int) -> None:
     sys.exit(code)
 
 
+def batch_exit_code(argv: list[str]) -> int:
+    """The exit code, whatever happens: a script that ends by an exception leaves Slicer running,
+    for ever and without a window."""
+    try:
+        return run_batch_process(batch_arguments(argv))
+    except Exception:
+        logging.exception("the batch could not begin")
+        return EXIT_USAGE
+
+
 if __name__ == "__main__":
-    leave(run_batch_process(batch_arguments(sys.argv)))
+    leave(batch_exit_code(sys.argv))

@@ -61,6 +61,11 @@ def test_torch_comes_from_slicers_own_extension() -> None:
     assert FIELDS["EXTENSION_DEPENDS"] == "PyTorch"
 
 
+def test_the_languages_of_slicers_own_checks_are_enabled() -> None:
+    """Without C++, its check of the platform stops with an error on Windows, and ITK's fail."""
+    assert re.findall(r"^project\((.*)\)$", TEXT, flags=re.MULTILINE) == ["NISF"]
+
+
 def test_the_module_is_built() -> None:
     folders = re.findall(r"^\s*add_subdirectory\((\w+)\)", TEXT, flags=re.MULTILINE)
     assert folders == ["NISFExtension"]

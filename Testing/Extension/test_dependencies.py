@@ -94,6 +94,19 @@ def test_installed_packages_are_held_at_their_versions() -> None:
     assert "rich" not in names and "pynrrd" not in names and "numpy" in names
 
 
+def test_what_pip_left_behind_is_no_constraint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder that pip renamed and could not remove still has the metadata of the old version."""
+    for folder, version in (("~oppler-0.9", "0.9"), ("doppler-1.2", "1.2")):
+        (tmp_path / f"{folder}.dist-info").mkdir()
+        text = f"Metadata-Version: 2.1\nName: doppler\nVersion: {version}\n"
+        (tmp_path / f"{folder}.dist-info" / "METADATA").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    lines = [line for line in constraint_lines() if line.startswith("doppler")]
+    assert lines == ["doppler==1.2"]
+
+
 class Recorder:
     """Stands for pip and the PyTorch extension."""
 

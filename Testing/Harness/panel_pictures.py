@@ -80,11 +80,11 @@ def main(arguments: list[str]) -> None:
     panel.open_study(options.study)
     photographer.wait()
     path = panel.ui.inputPath
-    path.blockSignals(True)
+    path.comboBox().blockSignals(True)
     path.setCurrentPath(f"/studies/{options.study.name}")  # nobody's folders in a picture
     photographer.take("panel-load", "loadSection")
     path.setCurrentPath(str(options.study))
-    path.blockSignals(False)
+    path.comboBox().blockSignals(False)
     panel.ui.fitButton.click()
     photographer.wait(lambda: "PSNR" in panel.ui.statusLabel.text)
     photographer.take("panel-fit", "fitSection")

@@ -153,7 +153,8 @@ class ctkSliderWidget(QWidget):
 
 
 class ctkPathLineEdit(QWidget):
-    """A path with a button; the dialog behind the button is not here."""
+    """A path with a button; the dialog behind the button is not here. As ctk's, it tells only of
+    texts that it takes for valid: not of an empty one, nor of one with another ending."""
 
     currentPathChanged = QtCore.Signal(str)
 
@@ -161,16 +162,35 @@ class ctkPathLineEdit(QWidget):
         super().__init__(parent)
         row = QtWidgets.QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
-        self._line = QtWidgets.QLineEdit()
+        self._combo = pythonqt_class(QtWidgets.QComboBox)()
+        self._combo.setEditable(True)
+        self._combo.setInsertPolicy(QtWidgets.QComboBox.InsertPolicy.NoInsert)
+        self._line = self._combo.lineEdit()
+        self._line.setCompleter(None)
         self._button = QtWidgets.QToolButton()
         self._button.setText("...")
-        row.addWidget(self._line)
+        row.addWidget(self._combo, 1)
         row.addWidget(self._button)
-        self._line.textChanged.connect(self.currentPathChanged.emit)
+        self._line.textChanged.connect(self._tell)
         self._setting_key, self._name_filters = "", list[str]()
+        self._set_name_filters([])
+
+    def comboBox(self) -> Any:
+        return self._combo
 
     def setCurrentPath(self, path: str) -> None:
         self._line.setText(path)
+
+    def _tell(self, text: str) -> None:
+        if self._line.hasAcceptableInput():
+            self.currentPathChanged.emit(text)
+
+    def _set_name_filters(self, filters: list[str]) -> None:
+        self._name_filters = filters
+        endings = re.findall(r"\*\.(\w+)", " ".join(filters))
+        pattern = "|".join(rf".*\.{ending}" for ending in endings) or ".+"
+        expression = QtCore.QRegularExpression(f"({pattern})")
+        self._line.setValidator(QtGui.QRegularExpressionValidator(expression, self))
 
     def addCurrentPathToHistory(self) -> None:
         """Remembered by the settings of a real Slicer."""
@@ -185,9 +205,7 @@ class ctkPathLineEdit(QWidget):
         lambda self, key: self._set("_setting_key", key),
     )
     nameFilters = QtCore.Property(
-        list,
-        lambda self: self._name_filters,
-        lambda self, names: self._set("_name_filters", names),
+        list, lambda self: self._name_filters, lambda self, names: self._set_name_filters(names)
     )
 
 

@@ -42,6 +42,13 @@ class qMRMLWidget(QWidget):
         self.mrmlSceneChanged.emit(scene)
 
 
+class ModuleWidget(qMRMLWidget):
+    """What holds the widgets of a module, and knows whether the user is in the module."""
+
+    is_entered = False
+    isEntered = QtCore.Property(bool, lambda self: self.is_entered)
+
+
 class Application(pythonqt_class(QtCore.QObject)):  # type: ignore[misc]
     """`slicer.app`."""
 
@@ -99,9 +106,11 @@ def open_module(path: Path) -> Any:
     getattr(module, name)(parent)
     setattr(slicer.modules, name.lower(), SimpleNamespace(path=str(path), name=name))
     qt = sys.modules["qt"]
-    container = qMRMLWidget()
+    container = ModuleWidget()
     container.setLayout(qt.QVBoxLayout())
     container.setMRMLScene(slicer.mrmlScene)
     widget = getattr(module, f"{name}Widget")(container)
     widget.setup()
+    container.is_entered = True
+    widget.enter()
     return widget

@@ -1,7 +1,7 @@
 """Stand-ins for the Python files of 3D Slicer that slicer-core has not, hand-written and small.
 
-`slicer.ScriptedLoadableModule`, `slicer.parameterNodeWrapper`, `slicer.i18n` and
-`slicer.packaging`: only what the NISF module uses exists. The parameter node is a real
+`slicer.ScriptedLoadableModule`, `slicer.parameterNodeWrapper`, `slicer.i18n`, `slicer.packaging`
+and `SampleData`: only what the NISF module uses exists. The parameter node is a real
 vtkMRMLScriptedModuleNode, so that what is stored is stored in the scene.
 """
 
@@ -118,7 +118,7 @@ class _Wrapper:
         self.parameterNode = node
         self._guis: dict[int, dict[str, Any]] = {}
         self._is_updating = False
-        self._observer: int | None = None
+        self._observers: dict[int, int] = {}
         for name, default in self._defaults.items():
             if not node.GetParameter(name):
                 self._write(name, default)
@@ -149,13 +149,13 @@ class _Wrapper:
         for name, connector in connectors.items():
             connector.write(getattr(self, name))
             connector.listen(lambda name=name, c=connector: self._from_gui(name, c))
-        if self._observer is None:
-            self._observer = self.AddObserver(vtk.vtkCommand.ModifiedEvent, self._to_gui)
+        self._observers[tag] = self.AddObserver(vtk.vtkCommand.ModifiedEvent, self._to_gui)
         return tag
 
     def disconnectGui(self, tag: int) -> None:
         for connector in self._guis.pop(tag).values():
             connector.stop()
+        self.RemoveObserver(self._observers.pop(tag))
 
     def _write(self, name: str, value: Any) -> None:
         self.parameterNode.SetParameter(name, _text(value, self._hints[name]))
@@ -242,9 +242,42 @@ class Packaging:
             raise self.error
 
 
+class SampleDataLogic:
+    """Of the module Sample Data: its sources by category, which it shows as buttons."""
+
+    sources: typing.ClassVar[dict[str, list[dict[str, Any]]]] = {}
+
+    @staticmethod
+    def registerCustomSampleDataSource(
+        category: str = "Custom",
+        sampleName: str | None = None,
+        uris: Any = None,
+        fileNames: Any = None,
+        nodeNames: Any = None,
+        customDownloader: Any = None,
+        thumbnailFileName: str | None = None,
+    ) -> None:
+        """A source has as many files and nodes as addresses; no addresses are an error."""
+        sources = SampleDataLogic.sources.setdefault(category, [])
+        if isinstance(uris, str):
+            uris, fileNames, nodeNames = [uris], [fileNames], [nodeNames]
+        if not len(uris) == len(fileNames) == len(nodeNames):
+            raise ValueError("all fields of a sample data source must have the same length")
+        sources.append(
+            {
+                "sampleName": sampleName,
+                "customDownloader": customDownloader,
+                "thumbnailFileName": thumbnailFileName,
+            }
+        )
+
+
 def install_slicer_python(slicer: Any) -> Packaging:
     """Put the stand-ins where `import` finds them."""
     packaging = Packaging()
+    sample_data: Any = ModuleType("SampleData")
+    sample_data.SampleDataLogic = SampleDataLogic
+    sys.modules["SampleData"] = sample_data
     modules: dict[str, dict[str, Any]] = {
         "ScriptedLoadableModule": {
             "ScriptedLoadableModule": ScriptedLoadableModule,

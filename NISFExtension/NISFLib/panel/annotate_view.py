@@ -37,7 +37,7 @@ class AnnotateView:
         self._ui, self._heart, self._controller = ui, heart, controller
         self._act, self._show_slice = act, show_slice
         self._rows: tuple[SceneAnnotation, ...] = ()
-        self._is_filling = False
+        self._is_filling = self._is_clicked = False
         prepare(ui.annotationTable, COLUMNS)
         ui.annotateSliceButton.connect("clicked()", lambda: self._annotate(is_valve=False))
         ui.placeValveButton.connect("clicked()", lambda: self._annotate(is_valve=True))
@@ -57,14 +57,18 @@ class AnnotateView:
         self._heart.follow_annotations()
         set_quietly(self._ui.annotateSliceCombo, self._fill_slices)
         self._rows = self._heart.annotations
+        if not self._is_clicked:
+            self._fill_table()
+        shows = self._heart.shows_certainty
+        set_quietly(self._ui.showCertainty, lambda: self._ui.showCertainty.setChecked(shows))
+
+    def _fill_table(self) -> None:
         self._is_filling = True
         self._ui.annotationTable.setRowCount(len(self._rows))
         for number, item in enumerate(self._rows):
             self._fill_row(number, item)
         self._ui.annotationTable.resizeColumnsToContents()
         self._is_filling = False
-        shows = self._heart.shows_certainty
-        set_quietly(self._ui.showCertainty, lambda: self._ui.showCertainty.setChecked(shows))
 
     def _fill_slices(self) -> None:
         combo, names = self._ui.annotateSliceCombo, [s.name for s in self._heart.slices]
@@ -146,7 +150,11 @@ class AnnotateView:
         change = self._heart.include_annotation
         if item.column() == COMPLETE:
             change = self._heart.complete_annotation
-        self._act(lambda: change(node_id, on))
+        self._is_clicked = True  # Qt is not yet done with the cell: it must not be replaced
+        try:
+            self._act(lambda: change(node_id, on))
+        finally:
+            self._is_clicked = False
 
     def _double_clicked(self, row: int) -> None:
         self._show(self._rows[row])
@@ -161,6 +169,7 @@ class AnnotateView:
             self._go_to(proposals[0].slice_name, proposals[0].frame)
 
     def _go_to(self, slice_name: str, frame: int) -> None:
+        self._heart.playing = False
         self._heart.phase = self._heart.phase_of_frame(slice_name, frame)
         self._show_slice(slice_name)
         combo = self._ui.annotateSliceCombo

@@ -15,7 +15,7 @@ from NISFLib import dependencies
 from NISFLib.controller import Controller
 from NISFLib.input_sources import InputSources
 from NISFLib.panel.annotate_view import AnnotateView
-from NISFLib.panel.bindings import PathBinding, set_quietly
+from NISFLib.panel.bindings import PathBinding, choose_zip, set_quietly
 from NISFLib.panel.database import DatabaseView
 from NISFLib.panel.heart_view import HeartView
 from NISFLib.panel.motion_view import MotionView
@@ -23,7 +23,7 @@ from NISFLib.panel.tables import StudyTableView
 from NISFLib.parameters import PATH_PARAMETERS, settings_of
 from NISFLib.render_info import in_megabytes
 from NISFLib.runner import Runner
-from NISFLib.scene import HeartScene
+from NISFLib.scene import HeartScene, edit_segmentation
 from NISFLib.settings import Settings, Source
 from NISFLib.work_folder import WorkFolder
 
@@ -56,15 +56,20 @@ class Panel:
             work=WorkFolder(Path(slicer.app.temporaryPath)),
             runner=runner,
             breathe=slicer.app.processEvents,
-            missing=self._missing_packages,
+            missing=self.missing_packages,
         )
         self._gui_tag = self._parameter_tag = 0
         self._shown_table: object = None
         self._source_shown: Source | None = None
         self._log_shown: tuple[int, str] = (0, "")
+        self._has_heart = False
         self._timer = qt.QTimer()
         self._timer.setInterval(POLL_MS)
         self._timer.connect("timeout()", self._tick)
+        self._nodes_timer = qt.QTimer()
+        self._nodes_timer.setSingleShot(True)
+        self._nodes_timer.setInterval(POLL_MS)
+        self._nodes_timer.connect("timeout()", self._show_nodes)
         self._study_view = StudyTableView(
             ui.studyTable, self._included, self._view_given, self._show_slice
         )
@@ -80,6 +85,8 @@ class Panel:
 
     def _connect_buttons(self) -> None:
         ui = self.ui
+        ui.inputZipButton.connect("clicked()", lambda: choose_zip(ui.inputPath))
+        ui.taggedZipButton.connect("clicked()", lambda: choose_zip(ui.taggedPath))
         ui.readButton.connect("clicked()", lambda: self._act(self.controller.read))
         ui.fitButton.connect("clicked()", lambda: self._act(self.controller.fit))
         ui.exportButton.connect("clicked()", lambda: self._act(self.controller.export))
@@ -133,7 +140,12 @@ class Panel:
         self.render()
 
     def nodes_changed(self) -> None:
-        """Nodes came or went: the list of sequences, and what is shown of the heart."""
+        """Nodes came or went. They do so by the dozen, and to look through the scene takes a
+        moment: it is done once for all that come together."""
+        self._nodes_timer.start()
+
+    def _show_nodes(self) -> None:
+        """The list of sequences, and what is shown of the heart."""
         if self.controller.runner.is_busy:
             return
         self.list_sequences()
@@ -145,6 +157,7 @@ class Panel:
     def close(self) -> None:
         """The module goes: stop the worker, remove temporary files."""
         self._timer.stop()
+        self._nodes_timer.stop()
         self._heart_view.close()
         self.controller.close()
 
@@ -248,15 +261,22 @@ class Panel:
         if not self.controller.runner.is_busy:
             self._timer.stop()
             self.show_scene()
-            if self.heart.has_result:
-                self.ui.alignSection.collapsed = False
-                self.ui.heartSection.collapsed = False
+            self._open_sections()
+
+    def _open_sections(self) -> None:
+        """Open those that show a heart when there is one; what the user folds then stays folded."""
+        had_heart, self._has_heart = self._has_heart, self.heart.has_result
+        if self._has_heart and not had_heart:
+            self.ui.alignSection.collapsed = False
+            self.ui.heartSection.collapsed = False
 
     def _is_busy(self) -> bool:
         return self.controller.runner.is_busy
 
     def _included(self, name: str, included: bool) -> None:
         corrections = self._settings().corrections.with_included(name, included)
+        # the table shows it already, and Qt is not yet done with the cell that was clicked
+        self._shown_table = (self.controller.table, corrections)
         self._write("corrections", corrections.to_json())
 
     def _view_given(self, series: str, view: View) -> None:
@@ -310,13 +330,13 @@ class Panel:
         self.render()
 
     def _annotate(self) -> None:
-        if self.heart.segmentation is not None:
+        if edit_segmentation(self.heart.nodes):
             slicer.util.selectModule("SegmentEditor")
 
     def _copy_batch_command(self) -> None:
         qt.QApplication.clipboard().setText(batch_command())
 
-    def _missing_packages(self) -> str:
+    def missing_packages(self) -> str:
         """Offer to install what the worker lacks; why it cannot run, or empty."""
         missing = dependencies.missing_requirements()
         if not missing:

@@ -2,6 +2,7 @@
 
 from NISFLib.scene.annotations import SceneAnnotation, WrittenAnnotation
 from NISFLib.scene.cine_input import write_cine_input
+from NISFLib.scene.cycle import n_hearts
 from NISFLib.scene.estimates import (
     SceneEstimate,
     estimate_grid,
@@ -9,6 +10,7 @@ from NISFLib.scene.estimates import (
     free_memory_bytes,
 )
 from NISFLib.scene.files import SceneFormat, save_bundle, save_files
+from NISFLib.scene.heart import edit_segmentation
 from NISFLib.scene.heart_scene import HeartScene
 from NISFLib.scene.loading import LoadProgress, LoadSettings
 from NISFLib.scene.motion import SceneMotion
@@ -32,9 +34,11 @@ __all__ = [
     "SceneSlice",
     "Strain",
     "WrittenAnnotation",
+    "edit_segmentation",
     "estimate_grid",
     "estimate_load",
     "free_memory_bytes",
+    "n_hearts",
     "save_bundle",
     "save_files",
     "write_cine_input",

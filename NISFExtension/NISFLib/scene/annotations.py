@@ -20,7 +20,7 @@ import slicer
 from NISFCore.data.valve_points import SUFFIX, valve_pixels
 from NISFCore.geometry.spaces import apply_affine
 from NISFCore.views import View
-from NISFLib.scene import valves
+from NISFLib.scene import editor, valves
 from NISFLib.scene.cycle import FRACTIONS, description, now_of
 from NISFLib.scene.folders import COPLANAR_MM
 from NISFLib.scene.heart import label_volume, labelled_segmentation
@@ -41,9 +41,6 @@ from NISFLib.scene.storage import storage, write_whole
 FILL_OPACITY, LINE_WIDTH = 0.3, 2
 BACKGROUND_NAME, BACKGROUND_COLOR = "background", (0.6, 0.6, 0.6)
 """A segment of partial annotations: what is painted with it is none of the heart."""
-
-EDITOR_TAG = "SegmentEditor"
-"""Of the node by which Slicer's Segment Editor module keeps what it edits."""
 
 
 @dataclass(frozen=True)
@@ -301,22 +298,8 @@ def edit(nodes: Nodes, node: Any) -> bool:
     where this Slicer has none (slicer-core), and for a valve, which is dragged where it is."""
     if valves.is_valve(node):
         return False
-    scene, kind = nodes.scene, "vtkMRMLSegmentEditorNode"
-    editor = scene.GetSingletonNode(EDITOR_TAG, kind)
-    if editor is None:
-        made = scene.CreateNodeByClass(kind)
-        if made is None:
-            return False
-        made.UnRegister(None)
-        made.SetSingletonTag(EDITOR_TAG)
-        editor = scene.AddNode(made)
-    editor.SetAndObserveSegmentationNode(node)
     image = now_of(nodes, Role.SLICE_IMAGES, node.GetAttribute(SLICE))
-    setter = getattr(editor, "SetAndObserveSourceVolumeNode", None)
-    if setter is None:  # the name until Slicer 5.2
-        setter = editor.SetAndObserveMasterVolumeNode
-    setter(image)
-    return True
+    return editor.edit(nodes.scene, node, image)
 
 
 def write_annotations(nodes: Nodes, folder: Path) -> list[WrittenAnnotation]:
@@ -356,12 +339,14 @@ def _note_change(node: Any) -> None:
 
 
 def attach(nodes: Nodes) -> None:
-    """Put every annotation under the transform of its slice, and show those of the present phase.
-    Slices come and go; annotations stay."""
+    """Put every annotation under the transform of its slice and onto its image, and show those of
+    the present phase. Slices come and go; annotations stay."""
     for node in nodes.all(Role.ANNOTATION):
-        is_here = _slice_record_of(nodes, node) is not None
-        motion = nodes.one(Role.SLICE_MOTION, node.GetAttribute(SLICE)) if is_here else None
+        is_here, name = _slice_record_of(nodes, node) is not None, node.GetAttribute(SLICE)
+        motion = nodes.one(Role.SLICE_MOTION, name) if is_here else None
         node.SetAndObserveTransformNodeID(None if motion is None else motion.GetID())
+        if not valves.is_valve(node):
+            editor.refer(node, now_of(nodes, Role.SLICE_IMAGES, name) if is_here else None)
     follow_phase(nodes)
 
 

@@ -157,6 +157,12 @@ def now_of_sequence(nodes: Nodes, sequence: Any) -> Any:
     return nodes.one(NOW[Role(sequence.GetAttribute(ROLE))], sequence.GetAttribute(SLICE))
 
 
+def n_hearts(nodes: Nodes) -> int:
+    """How many browsers of ours there are: more than one if a saved scene was added to another
+    one. The first is the one that is shown."""
+    return len(nodes.all(Role.BROWSER))
+
+
 def describe(nodes: Nodes, key: str, value: Any) -> None:
     """Keep a JSON value with the cycle: with the browser and, should it be deleted, its master."""
     for role in (Role.BROWSER, Role.CYCLE):

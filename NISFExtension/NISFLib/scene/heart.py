@@ -11,6 +11,7 @@ from typing import Any
 import slicer
 
 from NISFCore.labels import FOREGROUND, LABEL_INFO, Label, LabelInfo
+from NISFLib.scene import editor
 from NISFLib.scene.cycle import add_sequence, drive, now_of
 from NISFLib.scene.folders import ResultFolder
 from NISFLib.scene.images import Phases, array_of_image, oriented_image, read_surface
@@ -207,3 +208,10 @@ def add_models(nodes: Nodes, folder: ResultFolder, tick: Callable[[], None] = la
         display.SetColor(*rgb(info))
         display.SetOpacity(OPACITY_3D[label])
         display.SetVisibility(False)
+
+
+def edit_segmentation(nodes: Nodes) -> bool:
+    """Give the segmentation of the current phase to the Segment Editor, with the super-resolved
+    image where there is one; False where there is no editor, or nothing to edit."""
+    node, image = now_of(nodes, Role.SEGMENTATION), now_of(nodes, Role.INTENSITY)
+    return node is not None and editor.edit(nodes.scene, node, image)

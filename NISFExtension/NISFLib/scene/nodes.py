@@ -98,9 +98,7 @@ class Nodes:
     def all(self, role: Role | None = None) -> list[Any]:
         """Every node of this role (of any role), in the order of the scene."""
         found = []
-        nodes = self.scene.GetNodes()
-        for index in range(nodes.GetNumberOfItems()):
-            node = nodes.GetItemAsObject(index)
+        for node in self.scene.GetNodes():  # by index, each would be sought from the first one
             value = node.GetAttribute(ROLE)
             if value is not None and (role is None or value == role.value):
                 found.append(node)

@@ -86,6 +86,18 @@ def test_what_is_disconnected_is_silent(qt: Any) -> None:
     assert heard == [1]
 
 
+def test_a_path_tells_of_valid_texts_only() -> None:
+    line, heard = sys.modules["ctk"].ctkPathLineEdit(), list[str]()
+    line.connect("currentPathChanged(QString)", heard.append)
+    for path in ("/a", "", "/b"):
+        line.setCurrentPath(path)
+    assert heard == ["/a", "/b"]
+    line.nameFilters = ["Settings (*.json)"]
+    for path in ("/a.txt", "/a.json"):
+        line.setCurrentPath(path)
+    assert heard == ["/a", "/b", "/a.json"]
+
+
 def test_unknown_widgets_and_modules_fail(qt: Any, slicer: Any) -> None:
     with pytest.raises(AttributeError, match="qt has no 'QNothing'"):
         _ = qt.QNothing

@@ -3,6 +3,8 @@
 import subprocess
 import sys
 import time
+import unittest
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from NISFCore.errors import NISFError
 from NISFCore.views import View
 from NISFLib.choices import Quality
 from NISFLib.settings import Source
@@ -17,8 +20,10 @@ from NISFLib.study_table import Corrections
 from Testing.conftest import REPOSITORY
 from Testing.Extension.panel.conftest import MODULE, Quick
 from Testing.Harness import slicer_app
+from Testing.Harness.slicer_python import SampleDataLogic
 
 ACTIONS = ("readButton", "fitButton", "exportButton", "cancelButton")
+PATHS = ("inputPath", "priorPath", "resultFolder", "taggedPath", "exportFolder")
 
 
 def enabled(quick: Quick) -> list[str]:
@@ -101,12 +106,59 @@ def test_a_corrected_view_reads_the_study_again(quick: Quick) -> None:
     assert f"{series}=LA_3CH" in quick.commands[-2]
 
 
+@pytest.mark.parametrize("name", ["studyTable", "annotationTable"])
+def test_a_clicked_cell_outlives_its_click(quick: Quick, name: str) -> None:
+    """Qt asks the cell for its row once its signal was heard."""
+    quick.fit_study()
+    quick.ui.annotateSliceButton.click()
+    unchecked = sys.modules["qt"].Qt.Unchecked
+    cell = getattr(quick.ui, name).item(0, 0)
+    cell.setCheckState(unchecked)
+    assert getattr(quick.ui, name).item(0, 0) is cell
+    assert cell.checkState() == unchecked
+    quick.panel.show_scene()
+    assert getattr(quick.ui, name).item(0, 0).checkState() == unchecked
+
+
 def test_corrections_belong_to_their_study(quick: Quick, tmp_path: Path) -> None:
     quick.read_study()
     quick.panel._included("SA_01", False)
     assert Corrections.from_json(quick.panel.parameters.corrections).left_out == {"SA_01"}
     quick.ui.inputPath.setCurrentPath(str(tmp_path))
     assert quick.panel.parameters.corrections == ""
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_a_path_can_be_cleared(quick: Quick, tmp_path: Path, name: str) -> None:
+    field = getattr(quick.ui, name)
+    path = str(tmp_path / "x.safetensors")
+    field.setCurrentPath(path)
+    assert getattr(quick.panel.parameters, name) == path
+    field.comboBox().setEditText("")  # as by the keyboard
+    assert getattr(quick.panel.parameters, name) == "" == field.currentPath
+    quick.set(**{name: path})
+    assert field.currentPath == path
+    quick.set(**{name: ""})
+    assert field.currentPath == ""
+
+
+@pytest.mark.parametrize("name", ["input", "tagged"])
+def test_a_zip_can_be_chosen(quick: Quick, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    answers = ["", "/studies/one.zip"]
+
+    class QFileDialog:
+        @staticmethod
+        def getOpenFileName(parent: Any, caption: str, folder: str, kinds: str) -> str:
+            assert kinds == "Zip (*.zip)"
+            return answers.pop(0)
+
+    monkeypatch.setattr(sys.modules["qt"], "QFileDialog", QFileDialog)
+    field, button = getattr(quick.ui, f"{name}Path"), getattr(quick.ui, f"{name}ZipButton")
+    field.setCurrentPath("/studies")
+    for expected in ("/studies", "/studies/one.zip"):  # the first dialog is cancelled
+        button.click()
+        assert field.currentPath == expected
+        assert getattr(quick.panel.parameters, f"{name}Path") == expected
 
 
 def test_choices_become_options(quick: Quick) -> None:
@@ -143,6 +195,20 @@ def add_slice_view(slicer: Any, name: str) -> None:
         slicer.mrmlScene.AddNode(node)
 
 
+def test_sections_open_for_a_new_heart_and_stay_as_they_are_left(quick: Quick) -> None:
+    sections = (quick.ui.alignSection, quick.ui.heartSection)
+    assert all(section.collapsed for section in sections)
+    quick.fit_study()
+    assert not any(section.collapsed for section in sections)
+    for section in sections:
+        section.collapsed = True
+    quick.ui.annotateSliceButton.click()
+    assert all(section.collapsed for section in sections)
+    quick.slicer.mrmlScene.Clear(0)
+    quick.fit_study()
+    assert not any(section.collapsed for section in sections)
+
+
 def test_nothing_is_rendered_twice(quick: Quick, tmp_path: Path) -> None:
     """The first look is replaced by an export; the same export again only writes files."""
     quick.fit_study()
@@ -177,12 +243,40 @@ def test_parts_are_shown_and_hidden(quick: Quick) -> None:
         assert quick.heart.visible(part) == before, part
 
 
+def test_the_segment_editor_opens_on_the_heart(
+    quick: Quick, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever was edited before: an annotation, or what is first in the scene."""
+    opened: list[str] = []
+    monkeypatch.setattr(quick.slicer.util, "selectModule", opened.append)
+    quick.fit_study()
+    quick.ui.annotateSliceButton.click()
+    quick.ui.annotateButton.click()
+    kind = "vtkMRMLSegmentEditorNode"
+    editor = quick.slicer.mrmlScene.GetSingletonNode("SegmentEditor", kind)
+    assert editor.GetSegmentationNode() is quick.heart.segmentation
+    assert opened == ["SegmentEditor"]
+
+
 def test_playing(quick: Quick) -> None:
     quick.fit_study()
     quick.ui.playButton.click()
     assert quick.heart.playing and quick.ui.playButton.text == "Pause"
     quick.ui.playButton.click()
     assert not quick.heart.playing and quick.ui.playButton.text == "Play"
+
+
+def test_a_beating_heart_stands_still_to_be_drawn_on(quick: Quick) -> None:
+    quick.fit_study()
+    ui = quick.ui
+    for draw in (
+        ui.annotateSliceButton.click,
+        lambda: ui.annotationTable.cellDoubleClicked.emit(0, 1),
+    ):
+        ui.playButton.click()
+        assert quick.heart.playing
+        draw()
+        assert not quick.heart.playing and ui.playButton.text == "Play"
 
 
 def test_an_outlier_is_marked(quick: Quick, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,6 +334,17 @@ def test_settings_and_results_come_back_with_the_scene(quick: Quick, tmp_path: P
     assert quick.ui.exportButton.enabled and not quick.ui.fitButton.enabled
 
 
+def test_a_second_heart_is_not_added_in_silence(quick: Quick, tmp_path: Path) -> None:
+    """Slicer adds a saved scene to the present one unless it is told to close that first."""
+    quick.fit_study()
+    scene, bundle = quick.slicer.mrmlScene, str(tmp_path / "heart.mrb")
+    assert scene.WriteToMRB(bundle)
+    assert scene.ReadFromMRB(bundle, False)
+    assert "several hearts" in quick.status and quick.panel.controller.state.is_error
+    assert scene.ReadFromMRB(bundle, True)
+    assert "several hearts" not in quick.status and quick.heart.has_result
+
+
 def test_other_data_added_to_the_scene_change_nothing(quick: Quick, tmp_path: Path) -> None:
     other = quick.slicer.vtkMRMLScene()
     other.AddNewNodeByClass("vtkMRMLModelNode", "theirs")
@@ -274,6 +379,39 @@ def test_scene_closed_when_idle(quick: Quick) -> None:
     assert quick.status == "Choose a study and read it."
 
 
+def test_nodes_of_others_cost_next_to_nothing(
+    quick: Quick, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The scene is looked through once for all that come together, and not at all while the user
+    is in another module."""
+    looks: list[int] = []
+    list_sequences = quick.panel.list_sequences
+
+    def look() -> None:
+        looks.append(1)
+        list_sequences()
+
+    monkeypatch.setattr(quick.panel, "list_sequences", look)
+
+    def add_nodes() -> None:
+        for k in range(20):
+            quick.slicer.mrmlScene.AddNewNodeByClass("vtkMRMLModelNode", f"theirs {k}")
+
+    add_nodes()
+    assert not looks
+    quick.wait(lambda: bool(looks))
+    assert len(looks) == 1
+    quick.widget.exit()
+    quick.widget.parent.is_entered = False
+    add_nodes()
+    until = time.monotonic() + 0.3
+    quick.wait(lambda: time.monotonic() > until)
+    assert len(looks) == 1
+    cine = add_cine(quick.slicer, "theirs")
+    quick.widget.enter()
+    assert cine.GetName() in quick.ui.sequenceList.item(0).text()
+
+
 # Other sources -----------------------------------------------------------------------------------
 
 
@@ -293,12 +431,13 @@ def test_sequences_of_the_scene(quick: Quick) -> None:
     first, second = add_cine(quick.slicer, "SA 1"), add_cine(quick.slicer, "LA ä")
     quick.set(source=Source.SCENE)
     offered = quick.ui.sequenceList
-    assert offered.count == 2
+    quick.wait(lambda: offered.count == 2)
     offered.item(1).setCheckState(qt.Qt.Checked)
     assert quick.panel.sources.sequences == (second,)
     assert quick.ui.readButton.enabled
     quick.slicer.mrmlScene.RemoveNode(second)
-    assert offered.count == 1 and quick.panel.sources.sequences == ()
+    quick.wait(lambda: offered.count == 1)
+    assert quick.panel.sources.sequences == ()
     assert not quick.ui.readButton.enabled
     assert first.GetName() in offered.item(0).text()
 
@@ -326,9 +465,9 @@ class FakeDatabase:
     def filesForSeries(self, series: str) -> list[str]:
         return self._files[series]
 
-    def fileValue(self, file: str, tag: str) -> str:
-        assert tag == "0008,0060"
-        return "CT" if "ct" in file else "MR"
+    def fieldForSeries(self, field: str, series: str) -> str:
+        assert field == "Modality"
+        return "CT" if "ct" in self._files[series][0] else "MR"
 
 
 def test_studies_of_the_dicom_database(
@@ -382,23 +521,59 @@ def test_no_torch_in_the_gui_process() -> None:
     assert not loaded & lacking_in_slicer
 
 
-def test_sample_data_is_registered_after_the_start(
-    quick: Quick, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    registered: list[dict[str, Any]] = []
-
-    class SampleDataLogic:
-        @staticmethod
-        def registerCustomSampleDataSource(**options: Any) -> None:
-            registered.append(options)
-
-    module = SimpleNamespace(SampleDataLogic=SampleDataLogic)
-    monkeypatch.setitem(sys.modules, "SampleData", module)
+def registered_sample(quick: Quick) -> dict[str, Any]:
+    """What Sample Data shows of ours once Slicer has started."""
+    SampleDataLogic.sources.clear()
     quick.slicer.app.startupCompleted.emit()
-    assert registered
-    options = registered[0]
-    assert options["category"] == "NISF" and Path(options["thumbnailFileName"]).is_file()
-    assert callable(options["customDownloader"])
+    source, *_ = SampleDataLogic.sources["NISF"]
+    return source
+
+
+def test_sample_data_is_registered_after_the_start(quick: Quick) -> None:
+    source = registered_sample(quick)
+    assert source["sampleName"] == "Simulated cine study"  # as docs/slicer.md calls it
+    assert Path(source["thumbnailFileName"]).is_file()
+    assert callable(source["customDownloader"])
+
+
+@pytest.mark.parametrize("missing", ["", "nothing was installed"])
+def test_the_sample_asks_for_packages_before_it_is_made(
+    quick: Quick, monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    from NISFLib import sample_data
+
+    made: list[Path] = []
+
+    def make(folder: Path, breathe: Any) -> Path:
+        made.append(folder)
+        return quick.files.study
+
+    monkeypatch.setattr(sample_data, "sample_study", make)
+    monkeypatch.setattr(quick.panel, "missing_packages", lambda: missing)
+    monkeypatch.setattr(quick.slicer.util, "tryWithErrorDisplay", lambda *_, **__: nullcontext())
+    monkeypatch.setattr(quick.slicer.util, "selectModule", lambda name: None)
+    monkeypatch.setattr(quick.slicer.modules, "NISFWidget", quick.widget, raising=False)
+    click = registered_sample(quick)["customDownloader"]
+    if missing:
+        with pytest.raises(NISFError, match=missing):
+            click(None)
+        assert not made and not quick.commands
+        return
+    click(None)
+    quick.wait()
+    assert made and quick.heart.has_study, quick.status
+
+
+def test_the_self_test_is_skipped_where_packages_are_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    slicer_app.start()
+    from NISFLib import dependencies, self_test
+
+    missing = dependencies.REQUIREMENTS[:1]
+    monkeypatch.setattr(dependencies, "missing_requirements", lambda: missing)
+    with pytest.raises(unittest.SkipTest, match="torch"):
+        self_test.run_self_test(unittest.TestCase())
 
 
 def test_the_batch_command_can_be_copied(quick: Quick) -> None:

@@ -27,7 +27,7 @@ QT5_SIGNALS = {
     "itemChanged(QTableWidgetItem*)",
     "itemChanged(QListWidgetItem*)",
     "cellDoubleClicked(int,int)",
-    "currentPathChanged(QString)",
+    "editTextChanged(QString)",
     "startupCompleted()",
 }
 """Signatures as Qt 5.15 and CTK (Slicer 5.12) declare them. The harness knows Qt 6's: a signal that
@@ -97,6 +97,14 @@ def test_path_filters_exist(ui: ElementTree.Element) -> None:
         if prop.get("name") == "filters":
             names = [part.split("::")[-1] for part in (prop.findtext("set") or "").split("|")]
             assert set(names) <= PATH_FILTERS
+
+
+def test_a_folder_can_be_browsed_for(ui: ElementTree.Element) -> None:
+    """Where files are allowed, ctk's button opens a dialog of files, in which no folder can be
+    chosen."""
+    for prop in ui.iter("property"):
+        if prop.get("name") == "filters" and "::Dirs" in (text := prop.findtext("set") or ""):
+            assert "::Files" not in text
 
 
 def parameter_names() -> set[str]:

@@ -11,10 +11,10 @@ from NISFCore.data.guidance import read_guidance
 from NISFCore.data.label_files import LabelFile
 from NISFCore.geometry.planes import pixel_centres_ras
 from NISFCore.geometry.spaces import apply_affine
-from NISFLib.scene import HeartScene, SceneError, save_bundle
+from NISFLib.scene import HeartScene, SceneError, edit_segmentation, save_bundle
 from NISFLib.scene.annotations import labels_of_annotation
 from NISFLib.scene.images import oriented_image
-from NISFLib.scene.nodes import SLICE
+from NISFLib.scene.nodes import ROLE, SLICE, Role
 from NISFLib.scene.slice_labels import interpolated_labels
 from Testing.Extension.scene.folders import Folders
 
@@ -230,6 +230,28 @@ def test_the_segment_editor_gets_the_node_and_its_image(heart: HeartScene) -> No
     editor = heart.nodes.scene.GetSingletonNode("SegmentEditor", "vtkMRMLSegmentEditorNode")
     assert editor.GetSegmentationNode() is node
     assert editor.GetSourceVolumeNode().GetAttribute(SLICE) == one_slice(heart)
+    assert edit_segmentation(heart.nodes)
+    assert editor.GetSegmentationNode() is heart.segmentation
+    assert editor.GetSourceVolumeNode().GetAttribute(ROLE) == Role.INTENSITY_NOW.value
+
+
+def test_the_segment_editor_finds_the_image_of_an_annotation(
+    heart: HeartScene, folders: Folders
+) -> None:
+    """The editor takes this image whenever it turns to the segmentation, and none if there is
+    none: then nothing can be painted."""
+    name = one_slice(heart)
+    node = heart.annotate(name)
+    role = node.GetReferenceImageGeometryReferenceRole()
+    geometry = node.GetSegmentation().GetConversionParameter("Reference image geometry")
+    assert geometry
+    for _ in range(2):
+        image = node.GetNodeReference(role)
+        assert image.GetAttribute(SLICE) == name and image.GetImageData() is not None
+        heart.load_result(folders.result, folders.study)  # all images are others now
+    assert node.GetSegmentation().GetConversionParameter("Reference image geometry") == geometry
+    heart.remove()
+    assert node.GetNodeReference(role) is None
 
 
 def test_wrong_wishes(folders: Folders) -> None:
