@@ -169,8 +169,7 @@ def _found_slices(
     messages: list[str] = []
     planes: list[list[TaggedAcquisition]] = []
     for plane in group_by_plane(records):
-        cines = [a for a in plane if len(a.records) >= MIN_CINE_PHASES]
-        messages.extend(_single_image_message(a) for a in plane if a not in cines)
+        cines = _cines(plane, messages)
         series, left_out = series_of_plane(cines, pixels, tagged)
         messages.extend(left_out)
         kept = [(last_complete(_without_copies(group, pixels)), tags) for group, tags in series]
@@ -180,6 +179,24 @@ def _found_slices(
         slices = [_found_slice(a, tags, pixels, skipped, messages) for a, tags in plane_series]
         found.append([pair for pair in slices if pair is not None])
     return [plane for plane in found if plane], _summarised(messages)
+
+
+def _cines(plane: Sequence[Acquisition], messages: list[str]) -> list[Acquisition]:
+    """The acquisitions of a plane that are movies; the messages say why others are none. They must
+    not stand for the cine that was scanned in the same plane, as perfusion often was."""
+    cines = []
+    for acquisition in plane:
+        n, series = len(acquisition.records), acquisition.first.series
+        if n < MIN_CINE_PHASES:
+            messages.append(f"series {series} left out: {n} image(s) of a plane are no cine")
+            continue
+        try:
+            phase_timing(acquisition.records)
+        except NotCineError as error:
+            messages.append(f"series {series} left out: {error}")
+            continue
+        cines.append(acquisition)
+    return cines
 
 
 def _found_slice(
@@ -198,11 +215,6 @@ def _found_slice(
         return None
     description = described_view(first.description, PurePosixPath(first.file).parent.name)
     return FoundSlice(replace(item, tags=tags), description), phases
-
-
-def _single_image_message(acquisition: Acquisition) -> str:
-    n = len(acquisition.records)
-    return f"series {acquisition.first.series} left out: {n} image(s) of a plane are no cine"
 
 
 def _summarised(messages: Sequence[str]) -> list[str]:

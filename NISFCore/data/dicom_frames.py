@@ -300,9 +300,17 @@ def _not_cine(view: _FrameView, description: str) -> str | None:
         return "a derived image"
     if (view.integer("SamplesPerPixel") or 1) != 1:
         return "a colour image"
+    if _is_inverted(view):
+        return "inversion recovery (late enhancement, mapping, a search for the inversion time)"
     if _says_tagged(view):
         return TAGGED
     return next((why for why, name in _NOT_CINE_NAMES.items() if name.search(description)), None)
+
+
+def _is_inverted(view: _FrameView) -> bool:
+    """Whether the tissue was inverted before, which some write as an inversion time of 0 if not."""
+    inverted = view.text("InversionRecovery", "MRModifierSequence") == "YES"
+    return inverted or (view.number("InversionTime") or 0.0) > 0
 
 
 def _says_tagged(view: _FrameView) -> bool:

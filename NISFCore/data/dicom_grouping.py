@@ -46,6 +46,12 @@ class Acquisition:
         instances = [r.instance_number or 0 for r in self.records]
         return (max(times, default=0.0), self.first.series_number or 0, min(instances))
 
+    @property
+    def knows_times(self) -> bool:
+        """Whether every image has a trigger time of its own."""
+        times = {r.trigger_time_ms for r in self.records}
+        return None not in times and len(times) == len(self.records)
+
     def noted(self, note: str) -> "Acquisition":
         return replace(self, notes=(*self.notes, note))
 
@@ -175,11 +181,13 @@ def _time_key(record: FrameRecord) -> tuple[float | None, int | None, int | None
 
 
 def last_complete(repeats: list[Acquisition]) -> Acquisition:
-    """The acquisition to keep of one plane: the last that has most of the phases."""
-    most = max(len(a.records) for a in repeats)
-    complete = [a for a in repeats if len(a.records) >= MIN_PHASES_SHARE * most]
+    """The acquisition to keep of one plane: the last that has most of the phases, of those that
+    know their times if any does."""
     if len(repeats) == 1:
         return repeats[0]
+    timed = [a for a in repeats if a.knows_times] or repeats
+    most = max(len(a.records) for a in timed)
+    complete = [a for a in timed if len(a.records) >= MIN_PHASES_SHARE * most]
     kept = complete[-1]
     others = sorted({a.first.series for a in repeats if a is not kept})
     return kept.noted(

@@ -363,6 +363,60 @@ def perfusion_series(folder: Path) -> OddStudy:
     return OddStudy(path, usual(), says=[r"series 85 left out: all 8 images.*one trigger time"])
 
 
+def _dynamic_in_a_cine_plane(
+    folder: Path, trigger_times_ms: list[float | None], says: str
+) -> OddStudy:
+    """Usual files, and later images of one plane of the stack, one heart beat each."""
+    n = len(trigger_times_ms)
+    dynamic = classic_series(
+        replace(usual()[1], series=85, description="dynamic", n_phases=n), MOVED_HEART
+    )
+    for k, (file, time) in enumerate(zip(dynamic, trigger_times_ms, strict=True)):
+        changed([file], TriggerTime=time, AcquisitionTime=f"1030{k:02d}.000000")
+    path = write_files([*_files(usual()), *dynamic], folder)
+    return OddStudy(path, usual(), says=[says])
+
+
+@odd_study
+def perfusion_in_a_cine_plane(folder: Path) -> OddStudy:
+    """It has more images than the cine, and is the later one; the cine is what to keep."""
+    says = r"series 85 left out: all 40 images were taken at one trigger time"
+    return _dynamic_in_a_cine_plane(folder, [120.0] * 40, says)
+
+
+@odd_study
+def perfusion_whose_trigger_times_count_on(folder: Path) -> OddStudy:
+    times: list[float | None] = [120.0 + 800.0 * k for k in range(40)]
+    says = r"series 85 left out: its 40 images were taken 800 ms apart, at an RR interval of 820"
+    return _dynamic_in_a_cine_plane(folder, times, says)
+
+
+@odd_study
+def perfusion_without_trigger_times(folder: Path) -> OddStudy:
+    says = r"scanned 2 times.*kept \(series 2; left out: series 85\)"
+    return _dynamic_in_a_cine_plane(folder, [None] * 40, says)
+
+
+@odd_study
+def inversion_times_in_a_cine_plane(folder: Path) -> OddStudy:
+    """A cine with an inversion before, which shows the contrast of many inversion times."""
+    files = _files(usual())
+    sweep = classic_series(replace(usual()[1], series=85, description="TI"), MOVED_HEART)
+    for k, file in enumerate(sweep):
+        file.dataset.InversionTime = 100.0 + 30.0 * k
+    path = write_files([*changed(files, InversionTime=0), *sweep], folder)
+    return OddStudy(path, usual(), says=[r"series 85: 8 image\(s\) left out, inversion recovery"])
+
+
+@odd_study
+def trigger_times_in_seconds(folder: Path) -> OddStudy:
+    """As phase times they would put all phases at the R wave."""
+    files = _files(usual())
+    for file in files:
+        file.dataset.TriggerTime = float(file.dataset.TriggerTime) / 1000
+    return OddStudy(write_files(files, folder), usual(), says=[r"no usable TriggerTime"])
+
+
 @odd_study
 def colour_screenshots(folder: Path) -> OddStudy:
     colour = classic_series(replace(usual()[0], series=86), HEART)
