@@ -8,8 +8,10 @@ again.
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
+import numpy.typing as npt
 
 from NISFCore.data.dicom_frames import FrameRecord
 
@@ -23,6 +25,12 @@ SAME_PLANE_DEG = 1.0
 
 MIN_CINE_PHASES = 4
 """Fewer images of one plane are no movie."""
+
+NEAR_SHARE = 0.25
+"""Images nearer in time than this share of the mean step are not successive phases of one cycle."""
+
+MIN_OVERLAP = 1.2
+"""Time that repeats of a cycle cover together, over the time that they cover once."""
 
 MIN_PHASES_SHARE = 0.5
 """A repeated acquisition with a smaller share of the phases was aborted and is not preferred."""
@@ -107,37 +115,80 @@ def _same_plane(a: FrameRecord, b: FrameRecord) -> bool:
 
 
 def _split_repeats(run: list[FrameRecord]) -> list[Acquisition]:
-    """Split a run that shows the same trigger times more than once.
+    """Split a run that shows the cycle more than once.
 
-    By acquisition number where that explains it, else in order of the instance numbers.
+    By acquisition number where that explains it, else where times begin anew in order of the
+    instance numbers, else by how often each time was there before.
     """
-    n_repeats = _n_repeats(run)
-    if n_repeats == 1:
-        return [Acquisition(tuple(run))]
-    by_number: dict[int | None, list[FrameRecord]] = {}
+    if _has_near_times(run):
+        for way in (_by_acquisition_number, _by_new_beginnings, _kth_of_each_time):
+            groups = way(run)
+            if _are_repeats(groups):
+                return [Acquisition(tuple(group)) for group in groups]
+    return [Acquisition(tuple(run))]
+
+
+def _times_ms(records: Sequence[FrameRecord]) -> npt.NDArray[np.float64]:
+    """Trigger times, NaN where there is none."""
+    return np.array([r.trigger_time_ms for r in records], dtype=np.float64)
+
+
+def _has_near_times(run: Sequence[FrameRecord]) -> bool:
+    """Whether two images of a movie are so near in time that one cycle does not explain them."""
+    times = np.sort(_times_ms(run))
+    if np.isnan(times).any() or len(np.unique(times)) < MIN_CINE_PHASES:
+        return False
+    steps = np.diff(times)
+    return bool(steps.min() < NEAR_SHARE * steps.mean())
+
+
+def _are_repeats(groups: Sequence[Sequence[FrameRecord]]) -> bool:
+    """Whether every group has each time once, and they show the same part of the cycle."""
+    times = [_times_ms(group) for group in groups]
+    is_once = all(len(np.unique(t)) == len(t) for t in times)
+    if len(groups) < 2 or max(map(len, groups)) < MIN_CINE_PHASES or not is_once:
+        return False
+    every = np.concatenate(times)
+    shares_times = len(np.unique(every)) < len(every)
+    return shares_times or bool(sum(map(np.ptp, times)) > MIN_OVERLAP * np.ptp(every))
+
+
+def _by_acquisition_number(run: Sequence[FrameRecord]) -> list[list[FrameRecord]]:
+    groups: dict[int | None, list[FrameRecord]] = {}
     for record in run:
-        by_number.setdefault(record.acquisition_number, []).append(record)
-    if len(by_number) > 1 and all(_n_repeats(group) == 1 for group in by_number.values()):
-        return [Acquisition(tuple(group)) for group in by_number.values()]
-    return [Acquisition(tuple(group)) for group in _kth_of_each_time(run, n_repeats)]
+        groups.setdefault(record.acquisition_number, []).append(record)
+    return list(groups.values())
 
 
-def _n_repeats(run: Sequence[FrameRecord]) -> int:
-    """How often every trigger time occurs, if all occur equally often; else 1."""
+def _by_new_beginnings(run: Sequence[FrameRecord]) -> list[list[FrameRecord]]:
+    """Cut where the times go back; not at all if that leaves pieces that are no movies."""
+    ordered = _by_instance(run)
+    times = _times_ms(ordered)
+    cuts = [0, *(np.flatnonzero(np.diff(times) <= 0) + 1).tolist(), len(ordered)]
+    groups = [ordered[a:b] for a, b in pairwise(cuts)]
+    return groups if min(map(len, groups)) >= MIN_CINE_PHASES else [ordered]
+
+
+def _kth_of_each_time(run: Sequence[FrameRecord]) -> list[list[FrameRecord]]:
+    """Group k has the k-th image of every time. Nothing is cut where a coarse clock gave the same
+    time to successive images."""
+    ordered, groups = _by_instance(run), list[list[FrameRecord]]()
     counts = Counter(r.trigger_time_ms for r in run)
-    repeats = set(counts.values())
-    if None in counts or len(repeats) > 1 or len(counts) < MIN_CINE_PHASES:
-        return 1
-    return repeats.pop()
-
-
-def _kth_of_each_time(run: list[FrameRecord], n_repeats: int) -> list[list[FrameRecord]]:
-    groups: list[list[FrameRecord]] = [[] for _ in range(n_repeats)]
+    numbers = {r.instance_number for r in run}
+    is_coarse = len(numbers) == len(run) and bool((np.diff(_times_ms(ordered)) >= 0).all())
+    if is_coarse and len(set(counts.values())) > 1:
+        return [ordered]
     seen: Counter[float | None] = Counter()
-    for record in sorted(run, key=lambda r: r.instance_number or 0):
-        groups[seen[record.trigger_time_ms]].append(record)
+    for record in ordered:
+        k = seen[record.trigger_time_ms]
         seen[record.trigger_time_ms] += 1
+        groups += [[]] if k == len(groups) else []
+        groups[k].append(record)
     return groups
+
+
+def _by_instance(run: Sequence[FrameRecord]) -> list[FrameRecord]:
+    return sorted(run, key=lambda r: r.instance_number or 0)
 
 
 def _join_singles(plane: list[Acquisition]) -> list[Acquisition]:

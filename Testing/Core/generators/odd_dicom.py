@@ -275,6 +275,54 @@ def repeat_that_was_aborted(folder: Path) -> OddStudy:
     return OddStudy(write_files(files, folder), planes, says=says)
 
 
+def _in_the_same_series(files: list[DicomFile], first_instance: int) -> list[DicomFile]:
+    """The files as a later part of their series."""
+    for k, file in enumerate(files):
+        ds = file.dataset
+        ds.InstanceNumber = first_instance + k
+        ds.SOPInstanceUID = f"{ds.SOPInstanceUID}.77"
+        ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
+        file.name = f"again/{file.name}"
+    return files
+
+
+@odd_study
+def plane_scanned_again_in_the_same_series(folder: Path) -> OddStudy:
+    """At another heart rate, so that no trigger time but the first is there twice."""
+    planes = [replace(p, n_phases=12) for p in usual()]
+    again = replace(planes[1], rr_interval_ms=870.0)
+    repeat = _in_the_same_series(classic_series(again, MOVED_HEART), 13)
+    path = write_files([*_files(planes), *repeat], folder)
+    planes[1] = again
+    return OddStudy(path, planes, says=[r"scanned 2 times"], other_hearts={2: MOVED_HEART})
+
+
+@odd_study
+def aborted_repeat_in_the_same_series(folder: Path) -> OddStudy:
+    planes = [replace(p, n_phases=12) for p in usual()]
+    repeat = _in_the_same_series(classic_series(planes[1], MOVED_HEART)[:5], 13)
+    path = write_files([*_files(planes), *repeat], folder)
+    return OddStudy(path, planes, says=[r"scanned 2 times"])
+
+
+@odd_study
+def some_images_sent_twice_with_new_uids(folder: Path) -> OddStudy:
+    planes = [replace(p, n_phases=12) for p in usual()]
+    copies = _in_the_same_series(classic_series(planes[1], HEART)[3:6], 4)
+    path = write_files([*_files(planes), *copies], folder)
+    return OddStudy(path, planes, says=[r"series 2 left out: 3 image\(s\)"])
+
+
+@odd_study
+def a_clock_of_100_ms(folder: Path) -> OddStudy:
+    """Several successive phases have one trigger time: they are spread evenly."""
+    planes = [replace(p, n_phases=20) for p in usual()]
+    files = _files(planes)
+    for file in files:
+        file.dataset.TriggerTime = 100.0 * (float(file.dataset.TriggerTime) // 100)
+    return OddStudy(write_files(files, folder), planes, says=[r"no usable TriggerTime"])
+
+
 # ---------------------------------------------------------------- timing
 
 
