@@ -67,14 +67,21 @@ class Acquisition:
 def without_exact_duplicates(
     records: Sequence[FrameRecord],
 ) -> tuple[list[FrameRecord], int]:
-    """Drop frames whose SOPInstanceUID occurred before; return the rest and how many were."""
-    kept: dict[str, FrameRecord] = {}
-    n_unnamed = 0
-    for record in records:
+    """Drop frames whose SOPInstanceUID occurred before; return the rest and how many were.
+
+    Some programs give all images the same UID: of one time and place is only the same image.
+    """
+    kept: dict[tuple[object, ...], FrameRecord] = {}
+    for k, record in enumerate(records):
         is_named = not record.sop_uid.startswith("/")
-        n_unnamed += not is_named
-        kept.setdefault(record.sop_uid if is_named else f"/{n_unnamed}", record)
+        kept.setdefault(_identity(record) if is_named else (k,), record)
     return list(kept.values()), len(records) - len(kept)
+
+
+def _identity(record: FrameRecord) -> tuple[object, ...]:
+    place = np.round(record.ras_from_pixel, 2).tobytes()
+    numbers = record.series_number, record.instance_number, record.acquisition_number
+    return record.sop_uid, place, record.trigger_time_ms, *numbers
 
 
 def group_by_plane(records: Sequence[FrameRecord]) -> list[list[Acquisition]]:

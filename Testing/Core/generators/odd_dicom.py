@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from pydicom import Dataset
+from pydicom.uid import UID
 
 from Testing.Core.generators.blob_heart import Plane, blob_heart, la_plane, la_planes, sa_planes
 from Testing.Core.generators.dicom_writer import (
@@ -243,6 +244,15 @@ def files_copied_twice(folder: Path) -> OddStudy:
 
 
 @odd_study
+def all_images_with_one_uid(folder: Path) -> OddStudy:
+    """As a careless anonymisation leaves them."""
+    files = _files(usual())
+    for file in files:
+        file.dataset.SOPInstanceUID = file.dataset.file_meta.MediaStorageSOPInstanceUID = UID(ROOT)
+    return OddStudy(write_files(files, folder), usual())
+
+
+@odd_study
 def series_exported_twice_with_new_uids(folder: Path) -> OddStudy:
     write_files(_files(usual()), folder / "a")
     copies = _with_new_uids(classic_series(usual()[2], HEART))
@@ -361,6 +371,16 @@ def rr_interval_from_heart_rate(folder: Path) -> OddStudy:
 
 
 @odd_study
+def numbers_that_are_none(folder: Path) -> OddStudy:
+    """What is no number in an attribute that can be missing is as good as missing."""
+    files = _files(usual())
+    for file in files:
+        file.dataset.add_new("HeartRate", "IS", ["60", "70"])
+        file.dataset.add_new("AcquisitionNumber", "IS", ["1", "2"])
+    return OddStudy(write_files(files, folder), usual())
+
+
+@odd_study
 def instance_numbers_against_time(folder: Path) -> OddStudy:
     files = _files(usual())
     for file in files:
@@ -397,6 +417,13 @@ def localiser_velocity_and_late_enhancement(folder: Path) -> OddStudy:
     path = write_files([*_files(usual()), *localiser, *velocity, *late], folder)
     says = [r"series 80.*localiser", r"series 81.*velocity", r"series 82.*late enhancement"]
     return OddStudy(path, usual(), says=says)
+
+
+@odd_study
+def protocol_named_after_the_examination(folder: Path) -> OddStudy:
+    """One scanner's ProtocolName is that of all series."""
+    files = changed(_files(usual()), ProtocolName="Function, perfusion and LGE")
+    return OddStudy(write_files(files, folder), usual())
 
 
 @odd_study
