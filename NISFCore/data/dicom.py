@@ -6,7 +6,7 @@ never kept, shown or written.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -18,6 +18,7 @@ from NISFCore.data.dicom_files import (
     FileSource,
     SkippedFiles,
     open_source,
+    quiet_pydicom,
     read_headers,
 )
 from NISFCore.data.dicom_frames import TAGGED, FrameError, FrameRecord, frame_records
@@ -101,7 +102,7 @@ def read_source(
     Raises:
         AmbiguousInputError, StudyError: as `read_dicom`.
     """
-    skipped = SkippedFiles()
+    skipped = SkippedFiles(list(source.problems))
     report: Counter[str] = Counter()
     records = _all_records(read_headers(source, skipped), report)
     if not records:
@@ -112,7 +113,8 @@ def read_source(
     unique, n_duplicates = without_exact_duplicates(chosen)
     planes, messages = _found_slices(unique, PixelReader(source), skipped, tagged)
     unused = _not_cine_messages([r for r in records if r.not_cine not in usable])
-    warnings = [*skipped.messages(), *_counted(report), *unused, *messages]
+    damaged = [redacted(name, records) for name in skipped.damaged]
+    warnings = [*skipped.messages(damaged), *_counted(report), *unused, *messages]
     if n_duplicates:
         warnings.append(f"{n_duplicates} exact duplicate(s) of images dropped")
     if not planes:
@@ -135,12 +137,13 @@ def _records_by_name(
     return {s.name: by_frames[id(s.frames)] for s in study.slices}
 
 
-def _all_records(headers: Sequence[DicomHeader], report: Counter[str]) -> list[FrameRecord]:
+def _all_records(headers: Iterable[DicomHeader], report: Counter[str]) -> list[FrameRecord]:
     """Records of all frames; those that do not say where they lie are counted by reason."""
     records: list[FrameRecord] = []
     for header in headers:
         try:
-            records.extend(frame_records(header))
+            with quiet_pydicom():
+                records.extend(frame_records(header))
         except FrameError as error:
             report[str(error)] += 1
     return records
@@ -229,7 +232,7 @@ def _without_copies(repeats: list[Acquisition], pixels: PixelReader) -> list[Acq
     kept: list[Acquisition] = []
     seen: list[list[Image | None]] = []
     for acquisition in repeats:
-        images = [pixels.read(r) for r in phase_order(acquisition)]
+        images = _images_or_none(acquisition, pixels)
         copy_of = next((k for k, other in enumerate(seen) if _same_images(images, other)), None)
         if copy_of is None:
             kept.append(acquisition)
@@ -240,6 +243,13 @@ def _without_copies(repeats: list[Acquisition], pixels: PixelReader) -> list[Acq
                 f"series {kept[copy_of].first.series}, dropped"
             )
     return kept
+
+
+def _images_or_none(acquisition: Acquisition, pixels: PixelReader) -> list[Image | None]:
+    try:
+        return [pixels.read(r) for r in phase_order(acquisition)]
+    except StudyError:  # told where the slice is read
+        return [None]
 
 
 def _same_images(a: Sequence[Image | None], b: Sequence[Image | None]) -> bool:
@@ -279,7 +289,7 @@ def _slice_of(
 
 def _folder_of(record: FrameRecord) -> str:
     """The folder of an image inside the input, without what names the patient."""
-    return redacted(str(PurePosixPath(record.file).parent), record)
+    return redacted(str(PurePosixPath(record.file).parent), [record])
 
 
 def _thickness_mm(records: Sequence[FrameRecord]) -> tuple[float, tuple[str, ...]]:
