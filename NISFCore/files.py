@@ -27,8 +27,12 @@ def write_bytes_atomically(path: Path, data: bytes) -> None:
 
 
 def write_text_atomically(path: Path, text: str) -> None:
-    """As `write_bytes_atomically`, in UTF-8."""
-    write_bytes_atomically(path, text.encode("utf-8"))
+    """As `write_bytes_atomically`, in UTF-8.
+
+    A file name that is no UTF-8 (a folder of an old CD) reaches us in characters that cannot be
+    written; they become "?": no job is to fail in its last step for that.
+    """
+    write_bytes_atomically(path, text.encode("utf-8", errors="replace"))
 
 
 @contextmanager
