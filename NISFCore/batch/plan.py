@@ -11,13 +11,13 @@ inputs again by a salted digest of their names. A user whose names identify nobo
 
 import hashlib
 import json
-import re
 import secrets
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from NISFCore.config import from_json_object, to_json_object
+from NISFCore.data.retelling import retold
 from NISFCore.errors import CohortError, ConfigError, OutputError
 from NISFCore.export.settings import ExportFormat, ExportSettings
 from NISFCore.files import write_text_atomically
@@ -85,7 +85,7 @@ class Subject:
         name: as it is called in all that comes out.
         study: folder or zip of its images.
         folder: where its results go.
-        said: parts of the input's path that messages must not repeat.
+        said: parts of the input's path that messages and results must not repeat.
     """
 
     name: str
@@ -95,9 +95,7 @@ class Subject:
 
     def anonymous(self, message: str) -> str:
         """A message without the input's path and name."""
-        for text in self.said:
-            message = re.sub(re.escape(text), self.name, message, flags=re.IGNORECASE)
-        return message
+        return retold(message, self.said, self.name)
 
 
 @dataclass(frozen=True)

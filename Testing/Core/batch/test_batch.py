@@ -31,6 +31,8 @@ from NISFCore.fitting.storage import load_result
 from NISFCore.progress import CancelToken, ProgressEvent
 from NISFCore.views import View
 from Testing.Core.events import Keep
+from Testing.Core.generators.blob_heart import blob_heart, usual_planes
+from Testing.Core.generators.dicom_writer import changed, classic_files, write_files
 from Testing.Core.teacher_files import (
     ENDLESS_FIT,
     QUICK_FIT,
@@ -201,6 +203,36 @@ def test_messages_do_not_repeat_the_input() -> None:
     assert subject.anonymous(f"ANNA (1): nothing in {study}") == (
         "subject_0001: nothing in subject_0001"
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "message", "shown"),
+    [
+        ("8", "need at least 8 x 8 pixels", "need at least 8 x 8 pixels"),
+        ("8", "8: nothing in in/8/x", "subject_0001: nothing in in/subject_0001/x"),
+        ("c", "no cine series", "no cine series"),
+        ("Li", "Li/im_1.dcm is damaged", "subject_0001/im_1.dcm is damaged"),
+        ("李", "李的心脏.nii.gz: empty", "subject_0001的心脏.nii.gz: empty"),
+    ],
+)
+def test_a_short_name_is_not_sought_within_words(name: str, message: str, shown: str) -> None:
+    assert Subject("subject_0001", Path(name), Path("out"), (name,)).anonymous(message) == shown
+
+
+def test_results_are_not_called_after_folders(files: Path, tmp_path: Path) -> None:
+    """Of images whose headers name nobody, or somebody else."""
+    heart = blob_heart()
+    images = changed(classic_files(usual_planes(heart), heart), PatientName="x", PatientID="x")
+    study = write_files(images, tmp_path / "in" / NAMES[0])
+    damaged = study / "Se101" / f"{NAMES[0]} 3.dcm"
+    (study / "Se101" / "im_003.dcm").rename(damaged)
+    damaged.write_bytes(damaged.read_bytes()[:-500])
+    out = tmp_path / "out"
+    assert run_batch(tmp_path / "in", out, settings(files)).counts["done"] == 1
+    result = load_result(out / "subject_0001" / "result")
+    assert result.study.subject == "subject_0001"
+    assert any("Se101/subject_0001 3.dcm" in text for text in result.study.warnings)
+    assert not [p for p in out.rglob("*") if p.is_file() and NAMES[0].encode() in p.read_bytes()]
 
 
 def test_cancel_keeps_what_is_complete(files: Path, tmp_path: Path) -> None:
