@@ -13,11 +13,13 @@ import hashlib
 import json
 import secrets
 from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from NISFCore.config import from_json_object, to_json_object
 from NISFCore.data.retelling import retold
+from NISFCore.data.ukb_zips import is_field_folder, is_ukb_study, is_ukb_zip, ukb_zips
 from NISFCore.errors import CohortError, ConfigError, OutputError
 from NISFCore.export.settings import ExportFormat, ExportSettings
 from NISFCore.files import write_text_atomically
@@ -121,16 +123,17 @@ def plan_batch(input_root: Path, out_root: Path, settings: BatchSettings) -> lis
     """
     inputs = subject_inputs(input_root, out_root)
     stored = _stored_batch(out_root, settings)
-    names = dict(stored.names)
-    for path in inputs:
-        names.setdefault(stored.digest(path.name), _new_name(path, names, settings))
-    stored = replace(stored, names=names)
+    stored = replace(stored, names=_names(inputs, stored, settings))
     write_text_atomically(out_root / BATCH_FILE, json.dumps(to_json_object(stored), indent=2))
-    return [_subject(path, out_root, names[stored.digest(path.name)], settings) for path in inputs]
+    return [
+        _subject(path, out_root, stored.names[stored.digest(path.name)], settings)
+        for path in inputs
+    ]
 
 
 def subject_inputs(input_root: Path, out_root: Path) -> list[Path]:
-    """Folders and zips of subjects, in order of name; never the batch's own output.
+    """Folders and zips of subjects, in order of name; never the batch's own output. Of the two zips
+    of a UK Biobank examination one, with which the other is read.
 
     Raises:
         CohortError: if there is none.
@@ -140,7 +143,7 @@ def subject_inputs(input_root: Path, out_root: Path) -> list[Path]:
             f"no folder {input_root}; give a folder that holds one folder (or zip) per subject"
         )
     found = [p for p in sorted(input_root.iterdir()) if _is_subject(p)]
-    found = [p for p in found if p.resolve() != out_root.resolve()]
+    found = _joined([p for p in found if p.resolve() != out_root.resolve()])
     if not found:
         raise CohortError(
             f"{input_root} holds no subjects; a batch takes a folder with one folder (or zip) per "
@@ -152,16 +155,35 @@ def subject_inputs(input_root: Path, out_root: Path) -> list[Path]:
 def _is_subject(path: Path) -> bool:
     if path.name.startswith("."):
         return False
-    if path.is_dir():
-        return not (path / BATCH_FILE).exists() and any(path.iterdir())
+    try:
+        if path.is_dir():
+            return not (path / BATCH_FILE).exists() and any(path.iterdir())
+    except OSError:  # cannot be opened: it fails alone
+        return True
     return path.suffix.lower() == ".zip"
 
 
-def _new_name(path: Path, names: dict[str, str], settings: BatchSettings) -> str:
-    if settings.keep_names:
-        return path.name
-    taken = [int(name.rpartition("_")[2]) for name in names.values()]
-    return f"subject_{max(taken, default=0) + 1:04d}"
+def _joined(found: list[Path]) -> list[Path]:
+    """One path for the two zips of a UK Biobank examination, which lie beside each other or in a
+    folder for each field."""
+    zips = [p for p in found if is_ukb_zip(p)]
+    folders = [p for p in found if is_field_folder(p) and is_ukb_study(p) and p.is_dir()]
+    parts = {*zips, *folders}
+    zips += [p for folder in folders for p in folder.iterdir() if is_ukb_zip(p)]
+    joined = [examination.path for examination in ukb_zips(zips)]
+    return sorted([*(p for p in found if p not in parts), *joined], key=lambda p: p.name)
+
+
+def _names(inputs: list[Path], stored: _StoredBatch, settings: BatchSettings) -> dict[str, str]:
+    """The names by digest, new ones after those that are taken."""
+    names = dict(stored.names)
+    taken = [] if settings.keep_names else [int(n.rpartition("_")[2]) for n in names.values()]
+    numbers = count(max(taken, default=0) + 1)
+    for path in inputs:
+        digest = stored.digest(path.name)
+        if digest not in names:
+            names[digest] = path.name if settings.keep_names else f"subject_{next(numbers):04d}"
+    return names
 
 
 def _subject(path: Path, out_root: Path, name: str, settings: BatchSettings) -> Subject:

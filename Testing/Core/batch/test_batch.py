@@ -7,12 +7,13 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from NISFCore.batch import subject
+from NISFCore.batch import run, subject
 from NISFCore.batch.plan import BatchSettings, Subject, plan_batch, subject_inputs
 from NISFCore.batch.run import run_batch
 from NISFCore.cli import main
@@ -153,6 +154,59 @@ def test_what_counts_as_a_subject(tmp_path: Path) -> None:
     for name in ("a.zip", "notes.txt"):
         (root / name).touch()
     assert [p.name for p in subject_inputs(root, root / "out")] == ["a.zip", "b"]
+
+
+def test_the_two_zips_of_a_uk_biobank_examination_are_one_subject(tmp_path: Path) -> None:
+    """Beside each other, or in a folder for each field; each would be read with the other."""
+    names = [f"{eid}_{field}_2_0.zip" for eid in (1000011, 1000012) for field in (20208, 20209)]
+    short_axes = [name for name in names if "20209" in name]
+    for name in (*names, "1000013_20208_2_0.zip"):
+        flat, apart = tmp_path / "flat" / name, tmp_path / "apart" / name.split("_")[1] / name
+        for path in (flat, apart):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+    for root in (tmp_path / "flat", tmp_path / "apart"):
+        found = [p.name for p in subject_inputs(root, tmp_path / "out")]
+        assert found == [*short_axes, "1000013_20208_2_0.zip"]
+
+
+def test_a_folder_that_cannot_be_opened_fails_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x").touch()
+    iterdir = Path.iterdir
+
+    def refuse(path: Path) -> Iterator[Path]:
+        if path.name == "a":
+            raise PermissionError(13, "Permission denied")
+        return iterdir(path)
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    assert [p.name for p in subject_inputs(tmp_path, tmp_path / "out")] == ["a", "b"]
+
+
+def test_a_table_that_takes_long_or_is_in_use_does_not_hold_up_a_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Thousands of complete subjects, as when a batch is gone on with; at its end all are told."""
+    subjects = [Subject(f"subject_{k:04d}", tmp_path, tmp_path / f"{k}") for k in range(200)]
+    n_tried = 0
+
+    def write_slowly(path: Path, text: str) -> None:
+        nonlocal n_tried
+        n_tried += 1
+        time.sleep(0.01)
+        if "subject_0199" not in text:
+            raise OutputError(f"cannot write {path}: in use")
+        path.write_text(text, encoding="utf-8")
+
+    monkeypatch.setattr(run, "write_text_atomically", write_slowly)
+    monkeypatch.setattr(run, "is_complete", lambda subject, settings: True)
+    run._Batch(subjects, tmp_path, Keep()).run(BatchSettings(), CancelToken())
+    assert n_tried < 50
+    assert (tmp_path / "summary.csv").read_text(encoding="utf-8").count("kept") == 200
 
 
 @pytest.mark.parametrize(
