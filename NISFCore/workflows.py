@@ -360,7 +360,7 @@ def _json_file(name_or_file: str, names: Mapping[str, object]) -> dict[str, Any]
         allowed = ", ".join(names)
         raise ConfigError(f"config: got {name_or_file!r}; allowed: {allowed}, or a JSON file")
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(path.read_text(encoding="utf-8-sig"))  # Windows' editors mark it
     except (OSError, ValueError) as error:
         raise ConfigError(f"config: cannot read {path}: {error}") from error
     if not isinstance(values, dict):
