@@ -406,6 +406,28 @@ def test_clear_errors(build: Callable[[Path], None], message: str, tmp_path: Pat
     assert str(tmp_path) not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["ed.nii.gz", "ed_seg.nii.gz", "labels/ed.nii.gz"])
+def test_labels_beside_dicom_are_not_the_images(name: str, tmp_path: Path) -> None:
+    write_files(classic_files(usual(), HEART), tmp_path)
+    save_nifti(tmp_path / name, blob_labels(STACK, HEART)[..., 0], ras_affine(STACK))
+    study = read_study(tmp_path)
+    assert_planes(study, usual())
+    assert any("beside the DICOM images are not read" in text for text in study.warnings)
+
+
+def test_a_converted_study_beside_its_dicom_is_the_study(tmp_path: Path) -> None:
+    """It may have labels, which the DICOM files have not."""
+    write_files(classic_files(usual()[:1], HEART), tmp_path)
+    save_stack(tmp_path / "sa.nii", STACK, phase_step=0.1)
+    assert_planes(read_study(tmp_path), STACK)
+
+
+def test_a_manifest_of_another_program_beside_dicom(tmp_path: Path) -> None:
+    write_files(classic_files(usual(), HEART), tmp_path)
+    (tmp_path / MANIFEST_NAME).write_text('{"items": ["Se1"]}')
+    assert_planes(read_study(tmp_path), usual())
+
+
 def test_folder_of_several_subjects_is_a_question(tmp_path: Path) -> None:
     save_stack(tmp_path / "subject 1" / "sa.nii", STACK)
     save_stack(tmp_path / "subject 2" / "sa.nii", STACK)
