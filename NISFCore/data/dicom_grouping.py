@@ -96,6 +96,12 @@ def group_by_plane(records: Sequence[FrameRecord]) -> list[list[Acquisition]]:
     return [sorted(_join_singles(plane), key=lambda a: a.order) for plane in planes]
 
 
+def has_movie(records: Sequence[FrameRecord]) -> bool:
+    """Whether any plane has enough images."""
+    planes = group_by_plane(records)
+    return any(len(a.records) >= MIN_CINE_PHASES for plane in planes for a in plane)
+
+
 def _runs(records: Sequence[FrameRecord]) -> list[list[FrameRecord]]:
     """Frames of one series with the same geometry and matrix."""
     by_series: dict[tuple[str, tuple[int, int]], list[list[FrameRecord]]] = {}

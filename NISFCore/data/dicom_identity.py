@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
 from NISFCore.data.dicom_frames import FrameRecord
+from NISFCore.data.dicom_grouping import has_movie
 from NISFCore.errors import AmbiguousInputError, StudyError
 
 Examination = tuple[tuple[str, str], str]
@@ -42,6 +43,10 @@ def select_examination(
     numbers = {exam: str(k) for k, exam in enumerate(groups, start=1)}
     if select is not None:
         return _selected(groups, numbers, select)
+    if candidates and len(groups) > 1 and len(subjects) == 1:
+        movies = [records for records in groups.values() if has_movie(records)]
+        if len(movies) == 1:  # the others are localisers and the like, whatever they are called
+            return movies[0]
     if len(groups) > 1 or len(subjects) > 1:
         raise AmbiguousInputError(_question(groups, len(subjects)))
     return list(candidates)

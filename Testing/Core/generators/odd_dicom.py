@@ -110,6 +110,14 @@ def two_frames_of_reference(folder: Path) -> OddStudy:
 
 
 @odd_study
+def localiser_in_another_frame_of_reference(folder: Path) -> OddStudy:
+    """Taken before the table was moved; its name does not say what it is."""
+    localiser = classic_series(replace(usual()[0], series=90, n_phases=1, description="loc"), HEART)
+    changed(localiser, FrameOfReferenceUID=f"{ROOT}.5")
+    return OddStudy(write_files([*_files(usual()), *localiser], folder), usual())
+
+
+@odd_study
 def frame_of_reference_missing_in_some(folder: Path) -> OddStudy:
     files = _files(usual())
     changed(files[24:32], FrameOfReferenceUID=None)
