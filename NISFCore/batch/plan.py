@@ -29,6 +29,8 @@ from NISFCore.training.cohort import study_folder
 from NISFCore.views import CARDIAC_VIEWS, View
 
 BATCH_FILE = "batch.json"
+LOCK_FILE = "batch.lock"
+"""Held while a batch runs: two at once would take each other's half-written results away."""
 BATCH_VERSION = 1
 
 
@@ -111,6 +113,12 @@ class _StoredBatch:
 
     def digest(self, name: str) -> str:
         return hashlib.sha256(f"{self.salt}/{name}".encode()).hexdigest()[:16]
+
+
+def check_batch(input_root: Path, out_root: Path, settings: BatchSettings) -> None:
+    """Refuse what `plan_batch` refuses; nothing is written."""
+    subject_inputs(input_root, out_root)
+    _stored_batch(out_root, settings)
 
 
 def plan_batch(input_root: Path, out_root: Path, settings: BatchSettings) -> list[Subject]:
@@ -216,7 +224,9 @@ def _stored_batch(out_root: Path, settings: BatchSettings) -> _StoredBatch:
 
 def _check_empty(out_root: Path) -> None:
     try:
-        if out_root.exists() and (not out_root.is_dir() or any(out_root.iterdir())):
+        is_folder = out_root.is_dir()
+        holds_more = is_folder and any(p.name != LOCK_FILE for p in out_root.iterdir())
+        if holds_more or (out_root.exists() and not is_folder):
             raise OutputError(
                 f"{out_root} is not empty and no batch was made there; choose another folder"
             )

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from NISFCore._version import __version__
-from NISFCore.batch.plan import BatchSettings, Subject, plan_batch
+from NISFCore.batch.plan import LOCK_FILE, BatchSettings, Subject, check_batch, plan_batch
 from NISFCore.batch.subject import (
     CANCELLED,
     DONE,
@@ -33,7 +33,7 @@ from NISFCore.batch.subject import (
 )
 from NISFCore.errors import Cancelled, OutputError
 from NISFCore.export.tables import csv_text
-from NISFCore.files import write_text_atomically
+from NISFCore.files import locked, write_text_atomically
 from NISFCore.model.prior import load_prior
 from NISFCore.progress import CancelToken, ProgressEvent, ProgressReporter, SilentProgress
 
@@ -93,23 +93,31 @@ def run_batch(
         progress: one event per subject.
 
     Raises:
-        NISFError: if nothing can begin (no subjects, no prior, other settings than before). What
-            happens to one subject is in the summary.
+        NISFError: if nothing can begin (no subjects, no prior, other settings than before, another
+            batch at work in `out_root`). What happens to one subject is in the summary.
         Cancelled: if asked; complete subjects stay.
     """
     settings = settings or BatchSettings()
     load_prior(settings.prior)  # no subject is begun with a prior that cannot be used
-    subjects = plan_batch(input_root, out_root, settings)
-    batch = _Batch(subjects, out_root, progress or SilentProgress())
+    check_batch(input_root, out_root, settings)
+    with locked(out_root / LOCK_FILE, "another batch is running in it"):
+        subjects = plan_batch(input_root, out_root, settings)
+        batch = _Batch(subjects, out_root, progress or SilentProgress())
+        _run_to_the_end(batch, settings, cancel or CancelToken(), len(subjects))
+    return batch.summary
+
+
+def _run_to_the_end(
+    batch: "_Batch", settings: BatchSettings, cancel: CancelToken, n_subjects: int
+) -> None:
     try:
-        batch.run(settings, cancel or CancelToken())
+        batch.run(settings, cancel)
     except Cancelled as error:
         n = sum(row["status"] != FAILED for row in batch.rows.values())
         raise Cancelled(
-            f"cancelled by the user; {n} of {len(subjects)} subjects are complete: run it again to "
+            f"cancelled by the user; {n} of {n_subjects} subjects are complete: run it again to "
             "go on"
         ) from error
-    return batch.summary
 
 
 class _Batch:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from NISFCore.batch import run, subject
-from NISFCore.batch.plan import BatchSettings, Subject, plan_batch, subject_inputs
+from NISFCore.batch.plan import LOCK_FILE, BatchSettings, Subject, plan_batch, subject_inputs
 from NISFCore.batch.run import run_batch
 from NISFCore.cli import main
 from NISFCore.config import from_json_object
@@ -27,6 +27,7 @@ from NISFCore.errors import (
     PriorError,
     StudyError,
 )
+from NISFCore.files import locked
 from NISFCore.fitting.config import FitConfig
 from NISFCore.fitting.storage import load_result
 from NISFCore.progress import CancelToken, ProgressEvent
@@ -392,6 +393,22 @@ def test_a_killed_batch_leaves_no_process_and_goes_on(files: Path, tmp_path: Pat
     assert {k: after[k] for k in before} == before
     assert len(after) == 2
     assert not list(out.rglob("*.part"))
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="reads /proc")
+def test_two_batches_do_not_work_in_one_folder(files: Path, tmp_path: Path) -> None:
+    """Each would take the other's half-written results away and report its subjects as failed."""
+    out = tmp_path / "out"
+    process = start(arguments(files, out, "endless.json"))
+    try:
+        wait_for_children(process, 1)
+        with pytest.raises(OutputError, match="another batch is running in it"):
+            run_batch(files / "in", out, settings(files, config=ENDLESS))
+    finally:
+        process.kill()
+        process.communicate()
+    with locked(out / LOCK_FILE, "free again"):
+        pass
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="reads /proc")
