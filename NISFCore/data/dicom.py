@@ -31,9 +31,9 @@ from NISFCore.data.dicom_grouping import (
 )
 from NISFCore.data.dicom_identity import pseudonym, redacted, select_examination
 from NISFCore.data.dicom_pixels import Image, PixelReader
-from NISFCore.data.dicom_tagged import TaggedAcquisition, phase_order, series_of_plane
+from NISFCore.data.dicom_tagged import Repeats, phase_order, series_of_plane
 from NISFCore.data.dicom_timing import NotCineError, phase_timing
-from NISFCore.data.study import CineSlice, CineStudy, Provenance, TagLines
+from NISFCore.data.study import CineSlice, CineStudy, Provenance
 from NISFCore.data.view_hints import described_view
 from NISFCore.errors import NoSeriesError, StudyError
 from NISFCore.views import View
@@ -170,18 +170,22 @@ def _found_slices(
     """For every plane that was filmed, in order of acquisition: one slice, or one for every
     direction of tags; and messages."""
     messages: list[str] = []
-    planes: list[list[TaggedAcquisition]] = []
+    planes: list[list[Repeats]] = []
     for plane in group_by_plane(records):
         cines = _cines(plane, messages)
         series, left_out = series_of_plane(cines, pixels, tagged)
         messages.extend(left_out)
-        kept = [(last_complete(_without_copies(group, pixels)), tags) for group, tags in series]
-        planes.append(sorted(kept, key=lambda pair: pair[0].order))
+        kept = [(_without_copies(group, pixels), tags) for group, tags in series]
+        planes.append(sorted(kept, key=_order))
     found = []
-    for plane_series in sorted((p for p in planes if p), key=lambda p: p[0][0].order):
-        slices = [_found_slice(a, tags, pixels, skipped, messages) for a, tags in plane_series]
+    for plane_series in sorted((p for p in planes if p), key=lambda p: _order(p[0])):
+        slices = [_found_slice(s, pixels, skipped, messages) for s in plane_series]
         found.append([pair for pair in slices if pair is not None])
     return [plane for plane in found if plane], _summarised(messages)
+
+
+def _order(repeats: Repeats) -> tuple[float, int, int]:
+    return last_complete(repeats[0]).order
 
 
 def _cines(plane: Sequence[Acquisition], messages: list[str]) -> list[Acquisition]:
@@ -203,21 +207,23 @@ def _cines(plane: Sequence[Acquisition], messages: list[str]) -> list[Acquisitio
 
 
 def _found_slice(
-    acquisition: Acquisition,
-    tags: tuple[TagLines, ...],
-    pixels: PixelReader,
-    skipped: SkippedFiles,
-    messages: list[str],
+    repeats: Repeats, pixels: PixelReader, skipped: SkippedFiles, messages: list[str]
 ) -> FoundPhases | None:
-    """None, and a message more, if the acquisition is no cine."""
-    first = acquisition.first
-    try:
-        item, phases = _slice_of(acquisition, pixels, skipped)
-    except (NotCineError, StudyError) as error:
-        messages.append(f"series {first.series} left out: {error}")
-        return None
-    description = described_view(first.description, PurePosixPath(first.file).parent.name)
-    return FoundSlice(replace(item, tags=tags), description), phases
+    """The slice of the last complete acquisition; where that is no slice, which a message tells, of
+    one before. None if there is none."""
+    left, tags = list(repeats[0]), repeats[1]
+    while left:
+        acquisition = last_complete(left)
+        first = acquisition.first
+        try:
+            item, phases = _slice_of(acquisition, pixels, skipped)
+        except (NotCineError, StudyError) as error:
+            messages.append(f"series {first.series} left out: {error}")
+            left = [a for a in left if a.records is not acquisition.records]
+            continue
+        description = described_view(first.description, PurePosixPath(first.file).parent.name)
+        return FoundSlice(replace(item, tags=tags), description), phases
+    return None
 
 
 def _summarised(messages: Sequence[str]) -> list[str]:
@@ -268,6 +274,9 @@ def _slice_of(
     if len(readable) < MIN_CINE_PHASES:
         raise StudyError(f"only {len(readable)} of {len(acquisition.records)} images are readable")
     timing = phase_timing(readable)
+    frames = np.stack([images[id(r)] for r in timing.records])  # type: ignore[misc]
+    if np.ptp(frames) == 0.0:
+        raise StudyError("its images are empty: all pixels have one value")
     first = timing.records[0]
     thickness, thickness_notes = _thickness_mm(readable)
     notes = (*acquisition.notes, *timing.notes, *thickness_notes)
@@ -277,7 +286,7 @@ def _slice_of(
     item = CineSlice(
         name=f"series {first.series}",
         view=View.OTHER,
-        frames=np.stack([images[id(r)] for r in timing.records]),  # type: ignore[misc]
+        frames=frames,
         ras_from_ijk=unit_normal_affine(first.ras_from_pixel, thickness),
         thickness_mm=thickness,
         trigger_times_ms=timing.times_ms,

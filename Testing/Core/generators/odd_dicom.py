@@ -293,6 +293,29 @@ def repeat_that_was_aborted(folder: Path) -> OddStudy:
     return OddStudy(write_files(files, folder), planes, says=says)
 
 
+def _emptied(files: list[DicomFile]) -> list[DicomFile]:
+    for file in files:
+        file.dataset.PixelData = bytes(len(file.dataset.PixelData))
+    return files
+
+
+@odd_study
+def repeat_that_is_empty(folder: Path) -> OddStudy:
+    """Zeros where images should be, as a failed reconstruction leaves; the one before counts."""
+    again = _emptied(classic_series(replace(usual()[1], series=40), HEART))
+    path = write_files([*_files(usual()), *again], folder)
+    return OddStudy(path, usual(), says=[r"series 40 left out: its images are empty"])
+
+
+@odd_study
+def series_that_is_empty(folder: Path) -> OddStudy:
+    files = _files(usual())
+    _emptied(_of_series(files, 3))
+    planes = [p for p in usual() if p.series != 3]
+    says = [r"series 3 left out: its images are empty"]
+    return OddStudy(write_files(files, folder), planes, says=says)
+
+
 def _in_the_same_series(files: list[DicomFile], first_instance: int) -> list[DicomFile]:
     """The files as a later part of their series."""
     for k, file in enumerate(files):
