@@ -1,6 +1,8 @@
 """Atomic output: a killed or failing run leaves no half-written file or folder that looks whole."""
 
+import os
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,8 +29,12 @@ def write_bytes_atomically(path: Path, data: bytes) -> None:
 
 
 def write_text_atomically(path: Path, text: str) -> None:
-    """As `write_bytes_atomically`, in UTF-8."""
-    write_bytes_atomically(path, text.encode("utf-8"))
+    """As `write_bytes_atomically`, in UTF-8.
+
+    A file name that is no UTF-8 (a folder of an old CD) reaches us in characters that cannot be
+    written; they become "?": no job is to fail in its last step for that.
+    """
+    write_bytes_atomically(path, text.encode("utf-8", errors="replace"))
 
 
 @contextmanager
@@ -53,6 +59,46 @@ def new_folder(path: Path, overwrite: bool = False, marker: str | None = None) -
         raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def locked(path: Path, what: str) -> Iterator[None]:
+    """Hold the lock file `path`; the system frees it when this process ends, however that happens.
+
+    Where a file system knows no locks, nothing is held.
+
+    Args:
+        what: what is going on while it is held, for the message.
+
+    Raises:
+        OutputError: if another process holds it, or it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("ab")
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+    with file:
+        try:
+            _lock(file.fileno())
+        except (BlockingIOError, PermissionError) as error:
+            raise OutputError(f"{path.parent}: {what}; wait for its end or stop it") from error
+        except OSError:
+            pass
+        yield
+
+
+def _lock(descriptor: int) -> None:
+    """At once or not at all."""
+    if sys.platform == "win32":
+        import msvcrt
+
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+    else:
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def check_new_folder(path: Path, overwrite: bool = False, marker: str | None = None) -> None:

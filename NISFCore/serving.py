@@ -22,6 +22,7 @@ import json
 import threading
 import traceback
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -236,14 +237,17 @@ class Inbox:
         threading.Thread(target=self._read, args=(stream,), daemon=True).start()
 
     def _read(self, stream: Iterable[bytes]) -> None:
-        for line in stream:
-            number = _cancelled_number(line)
-            if number is None:
-                self._lines.put(line)
-            else:
-                self._cancelled.add(number)
-        self._has_ended = True
-        self._lines.put(None)
+        try:
+            with suppress(OSError):  # a pipe that broke has ended
+                for line in stream:
+                    number = _cancelled_number(line)
+                    if number is None:
+                        self._lines.put(line)
+                    else:
+                        self._cancelled.add(number)
+        finally:  # else the worker would outlive its parent
+            self._has_ended = True
+            self._lines.put(None)
 
     @property
     def is_over(self) -> bool:

@@ -18,6 +18,7 @@ from NISFCore.data.anatomy import GivenOrientation
 from NISFCore.data.guidance import Guidance, read_guidance
 from NISFCore.data.label_files import LabelFile
 from NISFCore.data.read import read_study
+from NISFCore.data.retelling import retold_study
 from NISFCore.data.study import CineStudy
 from NISFCore.errors import ConfigError
 from NISFCore.evidence.network import load_slice_network
@@ -63,6 +64,8 @@ class StudyInput:
         views: the views to use.
         leave_out: names of slices that are not used.
         orientation: what the user says of the short-axis images, where files do not.
+        subject: what to call the study; by default it is called after its input.
+        hidden: words of the input's path for which `subject` stands in all that is kept.
     """
 
     path: Path
@@ -71,6 +74,8 @@ class StudyInput:
     views: tuple[View, ...] = CARDIAC_VIEWS
     leave_out: tuple[str, ...] = ()
     orientation: GivenOrientation = GivenOrientation()
+    subject: str | None = None
+    hidden: tuple[str, ...] = ()
 
     def read(self, cancel: CancelToken | None = None) -> CineStudy:
         """The study, restricted to `views` and without `leave_out`.
@@ -86,6 +91,8 @@ class StudyInput:
             )
 
         study = work() if cancel is None else interruptible(work, cancel)
+        if self.subject is not None:
+            study = retold_study(study, self.hidden, self.subject)
         return study.without(self.leave_out).restricted_to(self.views)
 
 
@@ -368,7 +375,7 @@ def _json_file(name_or_file: str, names: Mapping[str, object]) -> dict[str, Any]
         allowed = ", ".join(names)
         raise ConfigError(f"config: got {name_or_file!r}; allowed: {allowed}, or a JSON file")
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(path.read_text(encoding="utf-8-sig"))  # Windows' editors mark it
     except (OSError, ValueError) as error:
         raise ConfigError(f"config: cannot read {path}: {error}") from error
     if not isinstance(values, dict):

@@ -11,13 +11,15 @@ inputs again by a salted digest of their names. A user whose names identify nobo
 
 import hashlib
 import json
-import re
 import secrets
 from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from NISFCore.config import from_json_object, to_json_object
+from NISFCore.data.retelling import retold
+from NISFCore.data.ukb_zips import is_field_folder, is_ukb_study, is_ukb_zip, ukb_zips
 from NISFCore.errors import CohortError, ConfigError, OutputError
 from NISFCore.export.settings import ExportFormat, ExportSettings
 from NISFCore.files import write_text_atomically
@@ -27,6 +29,8 @@ from NISFCore.training.cohort import study_folder
 from NISFCore.views import CARDIAC_VIEWS, View
 
 BATCH_FILE = "batch.json"
+LOCK_FILE = "batch.lock"
+"""Held while a batch runs: two at once would take each other's half-written results away."""
 BATCH_VERSION = 1
 
 
@@ -85,7 +89,7 @@ class Subject:
         name: as it is called in all that comes out.
         study: folder or zip of its images.
         folder: where its results go.
-        said: parts of the input's path that messages must not repeat.
+        said: parts of the input's path that messages and results must not repeat.
     """
 
     name: str
@@ -95,9 +99,7 @@ class Subject:
 
     def anonymous(self, message: str) -> str:
         """A message without the input's path and name."""
-        for text in self.said:
-            message = re.sub(re.escape(text), self.name, message, flags=re.IGNORECASE)
-        return message
+        return retold(message, self.said, self.name)
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,12 @@ class _StoredBatch:
         return hashlib.sha256(f"{self.salt}/{name}".encode()).hexdigest()[:16]
 
 
+def check_batch(input_root: Path, out_root: Path, settings: BatchSettings) -> None:
+    """Refuse what `plan_batch` refuses; nothing is written."""
+    subject_inputs(input_root, out_root)
+    _stored_batch(out_root, settings)
+
+
 def plan_batch(input_root: Path, out_root: Path, settings: BatchSettings) -> list[Subject]:
     """The subjects of a batch, in order; `batch.json` is written.
 
@@ -123,16 +131,17 @@ def plan_batch(input_root: Path, out_root: Path, settings: BatchSettings) -> lis
     """
     inputs = subject_inputs(input_root, out_root)
     stored = _stored_batch(out_root, settings)
-    names = dict(stored.names)
-    for path in inputs:
-        names.setdefault(stored.digest(path.name), _new_name(path, names, settings))
-    stored = replace(stored, names=names)
+    stored = replace(stored, names=_names(inputs, stored, settings))
     write_text_atomically(out_root / BATCH_FILE, json.dumps(to_json_object(stored), indent=2))
-    return [_subject(path, out_root, names[stored.digest(path.name)], settings) for path in inputs]
+    return [
+        _subject(path, out_root, stored.names[stored.digest(path.name)], settings)
+        for path in inputs
+    ]
 
 
 def subject_inputs(input_root: Path, out_root: Path) -> list[Path]:
-    """Folders and zips of subjects, in order of name; never the batch's own output.
+    """Folders and zips of subjects, in order of name; never the batch's own output. Of the two zips
+    of a UK Biobank examination one, with which the other is read.
 
     Raises:
         CohortError: if there is none.
@@ -142,7 +151,7 @@ def subject_inputs(input_root: Path, out_root: Path) -> list[Path]:
             f"no folder {input_root}; give a folder that holds one folder (or zip) per subject"
         )
     found = [p for p in sorted(input_root.iterdir()) if _is_subject(p)]
-    found = [p for p in found if p.resolve() != out_root.resolve()]
+    found = _joined([p for p in found if p.resolve() != out_root.resolve()])
     if not found:
         raise CohortError(
             f"{input_root} holds no subjects; a batch takes a folder with one folder (or zip) per "
@@ -154,16 +163,35 @@ def subject_inputs(input_root: Path, out_root: Path) -> list[Path]:
 def _is_subject(path: Path) -> bool:
     if path.name.startswith("."):
         return False
-    if path.is_dir():
-        return not (path / BATCH_FILE).exists() and any(path.iterdir())
+    try:
+        if path.is_dir():
+            return not (path / BATCH_FILE).exists() and any(path.iterdir())
+    except OSError:  # cannot be opened: it fails alone
+        return True
     return path.suffix.lower() == ".zip"
 
 
-def _new_name(path: Path, names: dict[str, str], settings: BatchSettings) -> str:
-    if settings.keep_names:
-        return path.name
-    taken = [int(name.rpartition("_")[2]) for name in names.values()]
-    return f"subject_{max(taken, default=0) + 1:04d}"
+def _joined(found: list[Path]) -> list[Path]:
+    """One path for the two zips of a UK Biobank examination, which lie beside each other or in a
+    folder for each field."""
+    zips = [p for p in found if is_ukb_zip(p)]
+    folders = [p for p in found if is_field_folder(p) and is_ukb_study(p) and p.is_dir()]
+    parts = {*zips, *folders}
+    zips += [p for folder in folders for p in folder.iterdir() if is_ukb_zip(p)]
+    joined = [examination.path for examination in ukb_zips(zips)]
+    return sorted([*(p for p in found if p not in parts), *joined], key=lambda p: p.name)
+
+
+def _names(inputs: list[Path], stored: _StoredBatch, settings: BatchSettings) -> dict[str, str]:
+    """The names by digest, new ones after those that are taken."""
+    names = dict(stored.names)
+    taken = [] if settings.keep_names else [int(n.rpartition("_")[2]) for n in names.values()]
+    numbers = count(max(taken, default=0) + 1)
+    for path in inputs:
+        digest = stored.digest(path.name)
+        if digest not in names:
+            names[digest] = path.name if settings.keep_names else f"subject_{next(numbers):04d}"
+    return names
 
 
 def _subject(path: Path, out_root: Path, name: str, settings: BatchSettings) -> Subject:
@@ -196,7 +224,9 @@ def _stored_batch(out_root: Path, settings: BatchSettings) -> _StoredBatch:
 
 def _check_empty(out_root: Path) -> None:
     try:
-        if out_root.exists() and (not out_root.is_dir() or any(out_root.iterdir())):
+        is_folder = out_root.is_dir()
+        holds_more = is_folder and any(p.name != LOCK_FILE for p in out_root.iterdir())
+        if holds_more or (out_root.exists() and not is_folder):
             raise OutputError(
                 f"{out_root} is not empty and no batch was made there; choose another folder"
             )

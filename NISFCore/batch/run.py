@@ -2,7 +2,7 @@
 
 Subjects are treated in processes of their own: whatever ends one (too little memory, a crash in a
 library) ends that subject only, and the next one gets a fresh process. The summary is written anew
-after every subject.
+after every subject, or less often where it has so many rows that this would take long.
 """
 
 import json
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from NISFCore._version import __version__
-from NISFCore.batch.plan import BatchSettings, Subject, plan_batch
+from NISFCore.batch.plan import LOCK_FILE, BatchSettings, Subject, check_batch, plan_batch
 from NISFCore.batch.subject import (
     CANCELLED,
     DONE,
@@ -31,9 +31,9 @@ from NISFCore.batch.subject import (
     remove_leftovers,
     worker_process,
 )
-from NISFCore.errors import Cancelled
+from NISFCore.errors import Cancelled, OutputError
 from NISFCore.export.tables import csv_text
-from NISFCore.files import write_text_atomically
+from NISFCore.files import locked, write_text_atomically
 from NISFCore.model.prior import load_prior
 from NISFCore.progress import CancelToken, ProgressEvent, ProgressReporter, SilentProgress
 
@@ -42,6 +42,8 @@ KEPT = "kept"
 SUMMARY_CSV, SUMMARY_JSON = "summary.csv", "summary.json"
 POLL_SECONDS = 0.1
 CANCEL_GRACE_SECONDS = 0.7
+MAX_SAVING_SHARE = 0.05
+"""Of a batch's time that may go into writing its summary, which takes seconds at 50,000 rows."""
 
 Ended = tuple[Subject, Verdict, float]
 """A subject, how it ended, and after how many seconds."""
@@ -91,23 +93,31 @@ def run_batch(
         progress: one event per subject.
 
     Raises:
-        NISFError: if nothing can begin (no subjects, no prior, other settings than before). What
-            happens to one subject is in the summary.
+        NISFError: if nothing can begin (no subjects, no prior, other settings than before, another
+            batch at work in `out_root`). What happens to one subject is in the summary.
         Cancelled: if asked; complete subjects stay.
     """
     settings = settings or BatchSettings()
     load_prior(settings.prior)  # no subject is begun with a prior that cannot be used
-    subjects = plan_batch(input_root, out_root, settings)
-    batch = _Batch(subjects, out_root, progress or SilentProgress())
+    check_batch(input_root, out_root, settings)
+    with locked(out_root / LOCK_FILE, "another batch is running in it"):
+        subjects = plan_batch(input_root, out_root, settings)
+        batch = _Batch(subjects, out_root, progress or SilentProgress())
+        _run_to_the_end(batch, settings, cancel or CancelToken(), len(subjects))
+    return batch.summary
+
+
+def _run_to_the_end(
+    batch: "_Batch", settings: BatchSettings, cancel: CancelToken, n_subjects: int
+) -> None:
     try:
-        batch.run(settings, cancel or CancelToken())
+        batch.run(settings, cancel)
     except Cancelled as error:
         n = sum(row["status"] != FAILED for row in batch.rows.values())
         raise Cancelled(
-            f"cancelled by the user; {n} of {len(subjects)} subjects are complete: run it again to "
+            f"cancelled by the user; {n} of {n_subjects} subjects are complete: run it again to "
             "go on"
         ) from error
-    return batch.summary
 
 
 class _Batch:
@@ -116,6 +126,7 @@ class _Batch:
     def __init__(self, subjects: list[Subject], out_root: Path, progress: ProgressReporter) -> None:
         self._subjects, self._out, self._progress = subjects, out_root, progress
         self._began = time.monotonic()
+        self._save_from = self._began
         self.rows: dict[str, dict[str, Any]] = {}
 
     @property
@@ -124,6 +135,15 @@ class _Batch:
         return BatchSummary(tuple(self.rows[s.name] for s in self._subjects if s.name in self.rows))
 
     def run(self, settings: BatchSettings, cancel: CancelToken) -> None:
+        try:
+            self._run(settings, cancel)
+        except BaseException:
+            with suppress(OutputError):
+                self.summary.save(self._out)
+            raise
+        self.summary.save(self._out)
+
+    def _run(self, settings: BatchSettings, cancel: CancelToken) -> None:
         waiting = []
         for subject in self._subjects:
             cancel.check()
@@ -139,12 +159,23 @@ class _Batch:
             remove_leftovers(subject)
         about = {"subject": subject.name, "status": verdict.status, "seconds": round(seconds, 2)}
         self.rows[subject.name] = {**about, **figures_of(subject), "message": verdict.message}
-        self.summary.save(self._out)
+        self._save_if_due()
         text = f"{subject.name}: {verdict.status}"
         message = f"{text}: {verdict.message}" if verdict.message else text
         seconds = time.monotonic() - self._began
         event = ProgressEvent(STAGE, len(self.rows), len(self._subjects), seconds, message=message)
         self._progress.report(event)
+
+    def _save_if_due(self) -> None:
+        """Not being able to is no reason to stop before the end: on Windows a program that shows
+        the table keeps it from being written."""
+        began = time.monotonic()
+        if began < self._save_from:
+            return
+        with suppress(OutputError):
+            self.summary.save(self._out)
+        ended = time.monotonic()
+        self._save_from = ended + (ended - began) / MAX_SAVING_SHARE
 
 
 class _Worker:

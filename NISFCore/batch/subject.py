@@ -69,7 +69,7 @@ def treat_subject(
     if not _has_result(subject):
         shutil.rmtree(subject.folder / RESULT_FOLDER, ignore_errors=True)
         workflows.fit_input(
-            workflows.StudyInput(subject.study, views=settings.views),
+            _study_input(subject, settings),
             subject.folder / RESULT_FOLDER,
             prior=settings.prior,
             config=settings.config,
@@ -86,6 +86,13 @@ def treat_subject(
         workflows.export_folder(result, out, settings.export, cancel=cancel)
     if problem is not None:
         raise problem
+
+
+def _study_input(subject: Subject, settings: BatchSettings) -> workflows.StudyInput:
+    name = subject.name if subject.said else None
+    return workflows.StudyInput(
+        subject.study, views=settings.views, subject=name, hidden=subject.said
+    )
 
 
 def _motion_problem(subject: Subject, cancel: CancelToken | None) -> NISFError | None:

@@ -6,7 +6,7 @@ never kept, shown or written.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -18,6 +18,7 @@ from NISFCore.data.dicom_files import (
     FileSource,
     SkippedFiles,
     open_source,
+    quiet_pydicom,
     read_headers,
 )
 from NISFCore.data.dicom_frames import TAGGED, FrameError, FrameRecord, frame_records
@@ -30,9 +31,9 @@ from NISFCore.data.dicom_grouping import (
 )
 from NISFCore.data.dicom_identity import pseudonym, redacted, select_examination
 from NISFCore.data.dicom_pixels import Image, PixelReader
-from NISFCore.data.dicom_tagged import TaggedAcquisition, phase_order, series_of_plane
+from NISFCore.data.dicom_tagged import Repeats, phase_order, series_of_plane
 from NISFCore.data.dicom_timing import NotCineError, phase_timing
-from NISFCore.data.study import CineSlice, CineStudy, Provenance, TagLines
+from NISFCore.data.study import CineSlice, CineStudy, Provenance
 from NISFCore.data.view_hints import described_view
 from NISFCore.errors import NoSeriesError, StudyError
 from NISFCore.views import View
@@ -101,7 +102,7 @@ def read_source(
     Raises:
         AmbiguousInputError, StudyError: as `read_dicom`.
     """
-    skipped = SkippedFiles()
+    skipped = SkippedFiles(list(source.problems))
     report: Counter[str] = Counter()
     records = _all_records(read_headers(source, skipped), report)
     if not records:
@@ -112,7 +113,8 @@ def read_source(
     unique, n_duplicates = without_exact_duplicates(chosen)
     planes, messages = _found_slices(unique, PixelReader(source), skipped, tagged)
     unused = _not_cine_messages([r for r in records if r.not_cine not in usable])
-    warnings = [*skipped.messages(), *_counted(report), *unused, *messages]
+    damaged = [redacted(name, records) for name in skipped.damaged]
+    warnings = [*skipped.messages(damaged), *_counted(report), *unused, *messages]
     if n_duplicates:
         warnings.append(f"{n_duplicates} exact duplicate(s) of images dropped")
     if not planes:
@@ -135,12 +137,13 @@ def _records_by_name(
     return {s.name: by_frames[id(s.frames)] for s in study.slices}
 
 
-def _all_records(headers: Sequence[DicomHeader], report: Counter[str]) -> list[FrameRecord]:
+def _all_records(headers: Iterable[DicomHeader], report: Counter[str]) -> list[FrameRecord]:
     """Records of all frames; those that do not say where they lie are counted by reason."""
     records: list[FrameRecord] = []
     for header in headers:
         try:
-            records.extend(frame_records(header))
+            with quiet_pydicom():
+                records.extend(frame_records(header))
         except FrameError as error:
             report[str(error)] += 1
     return records
@@ -167,42 +170,60 @@ def _found_slices(
     """For every plane that was filmed, in order of acquisition: one slice, or one for every
     direction of tags; and messages."""
     messages: list[str] = []
-    planes: list[list[TaggedAcquisition]] = []
+    planes: list[list[Repeats]] = []
     for plane in group_by_plane(records):
-        cines = [a for a in plane if len(a.records) >= MIN_CINE_PHASES]
-        messages.extend(_single_image_message(a) for a in plane if a not in cines)
+        cines = _cines(plane, messages)
         series, left_out = series_of_plane(cines, pixels, tagged)
         messages.extend(left_out)
-        kept = [(last_complete(_without_copies(group, pixels)), tags) for group, tags in series]
-        planes.append(sorted(kept, key=lambda pair: pair[0].order))
+        kept = [(_without_copies(group, pixels), tags) for group, tags in series]
+        planes.append(sorted(kept, key=_order))
     found = []
-    for plane_series in sorted((p for p in planes if p), key=lambda p: p[0][0].order):
-        slices = [_found_slice(a, tags, pixels, skipped, messages) for a, tags in plane_series]
+    for plane_series in sorted((p for p in planes if p), key=lambda p: _order(p[0])):
+        slices = [_found_slice(s, pixels, skipped, messages) for s in plane_series]
         found.append([pair for pair in slices if pair is not None])
     return [plane for plane in found if plane], _summarised(messages)
 
 
+def _order(repeats: Repeats) -> tuple[float, int, int]:
+    return last_complete(repeats[0]).order
+
+
+def _cines(plane: Sequence[Acquisition], messages: list[str]) -> list[Acquisition]:
+    """The acquisitions of a plane that are movies; the messages say why others are none. They must
+    not stand for the cine that was scanned in the same plane, as perfusion often was."""
+    cines = []
+    for acquisition in plane:
+        n, series = len(acquisition.records), acquisition.first.series
+        if n < MIN_CINE_PHASES:
+            messages.append(f"series {series} left out: {n} image(s) of a plane are no cine")
+            continue
+        try:
+            phase_timing(acquisition.records)
+        except NotCineError as error:
+            messages.append(f"series {series} left out: {error}")
+            continue
+        cines.append(acquisition)
+    return cines
+
+
 def _found_slice(
-    acquisition: Acquisition,
-    tags: tuple[TagLines, ...],
-    pixels: PixelReader,
-    skipped: SkippedFiles,
-    messages: list[str],
+    repeats: Repeats, pixels: PixelReader, skipped: SkippedFiles, messages: list[str]
 ) -> FoundPhases | None:
-    """None, and a message more, if the acquisition is no cine."""
-    first = acquisition.first
-    try:
-        item, phases = _slice_of(acquisition, pixels, skipped)
-    except (NotCineError, StudyError) as error:
-        messages.append(f"series {first.series} left out: {error}")
-        return None
-    description = described_view(first.description, PurePosixPath(first.file).parent.name)
-    return FoundSlice(replace(item, tags=tags), description), phases
-
-
-def _single_image_message(acquisition: Acquisition) -> str:
-    n = len(acquisition.records)
-    return f"series {acquisition.first.series} left out: {n} image(s) of a plane are no cine"
+    """The slice of the last complete acquisition; where that is no slice, which a message tells, of
+    one before. None if there is none."""
+    left, tags = list(repeats[0]), repeats[1]
+    while left:
+        acquisition = last_complete(left)
+        first = acquisition.first
+        try:
+            item, phases = _slice_of(acquisition, pixels, skipped)
+        except (NotCineError, StudyError) as error:
+            messages.append(f"series {first.series} left out: {error}")
+            left = [a for a in left if a.records is not acquisition.records]
+            continue
+        description = described_view(first.description, PurePosixPath(first.file).parent.name)
+        return FoundSlice(replace(item, tags=tags), description), phases
+    return None
 
 
 def _summarised(messages: Sequence[str]) -> list[str]:
@@ -217,7 +238,7 @@ def _without_copies(repeats: list[Acquisition], pixels: PixelReader) -> list[Acq
     kept: list[Acquisition] = []
     seen: list[list[Image | None]] = []
     for acquisition in repeats:
-        images = [pixels.read(r) for r in phase_order(acquisition)]
+        images = _images_or_none(acquisition, pixels)
         copy_of = next((k for k, other in enumerate(seen) if _same_images(images, other)), None)
         if copy_of is None:
             kept.append(acquisition)
@@ -228,6 +249,13 @@ def _without_copies(repeats: list[Acquisition], pixels: PixelReader) -> list[Acq
                 f"series {kept[copy_of].first.series}, dropped"
             )
     return kept
+
+
+def _images_or_none(acquisition: Acquisition, pixels: PixelReader) -> list[Image | None]:
+    try:
+        return [pixels.read(r) for r in phase_order(acquisition)]
+    except StudyError:  # told where the slice is read
+        return [None]
 
 
 def _same_images(a: Sequence[Image | None], b: Sequence[Image | None]) -> bool:
@@ -246,6 +274,9 @@ def _slice_of(
     if len(readable) < MIN_CINE_PHASES:
         raise StudyError(f"only {len(readable)} of {len(acquisition.records)} images are readable")
     timing = phase_timing(readable)
+    frames = np.stack([images[id(r)] for r in timing.records])  # type: ignore[misc]
+    if np.ptp(frames) == 0.0:
+        raise StudyError("its images are empty: all pixels have one value")
     first = timing.records[0]
     thickness, thickness_notes = _thickness_mm(readable)
     notes = (*acquisition.notes, *timing.notes, *thickness_notes)
@@ -255,7 +286,7 @@ def _slice_of(
     item = CineSlice(
         name=f"series {first.series}",
         view=View.OTHER,
-        frames=np.stack([images[id(r)] for r in timing.records]),  # type: ignore[misc]
+        frames=frames,
         ras_from_ijk=unit_normal_affine(first.ras_from_pixel, thickness),
         thickness_mm=thickness,
         trigger_times_ms=timing.times_ms,
@@ -267,7 +298,7 @@ def _slice_of(
 
 def _folder_of(record: FrameRecord) -> str:
     """The folder of an image inside the input, without what names the patient."""
-    return redacted(str(PurePosixPath(record.file).parent), record)
+    return redacted(str(PurePosixPath(record.file).parent), [record])
 
 
 def _thickness_mm(records: Sequence[FrameRecord]) -> tuple[float, tuple[str, ...]]:

@@ -5,12 +5,13 @@ anything is unpacked. Names in messages are relative to the input, never absolut
 """
 
 import io
+import os
 import struct
 import warnings
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -56,6 +57,11 @@ DAMAGED_FILE_ERRORS = (
 class FileSource(Protocol):
     """Files by relative name, in a folder or a zip."""
 
+    @property
+    def problems(self) -> Sequence[str]:
+        """What could not be opened, in words that name nothing."""
+        ...
+
     def names(self) -> list[str]:
         """Relative names, sorted, with forward slashes."""
         ...
@@ -72,11 +78,34 @@ class FolderSource:
 
     def __init__(self, path: Path) -> None:
         self._root = path if path.is_dir() else path.parent
-        files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+        self.problems: list[str] = []
+        files = self._files_below(path) if path.is_dir() else [path]
         names = {p.relative_to(self._root).as_posix(): p for p in files}
-        self._zips = {n: ZipSource(p) for n, p in names.items() if _is_inner_zip(p)}
+        self._zips = {n: z for n, p in names.items() if (z := self._inner_zip(p)) is not None}
         self._inner = {f"{z}/{n}": (s, n) for z, s in self._zips.items() for n in s.names()}
         self._files = {n: p for n, p in names.items() if n not in self._zips}
+
+    def _files_below(self, folder: Path) -> list[Path]:
+        closed: list[OSError] = []
+        files = [
+            Path(parent) / name
+            for parent, _, names in os.walk(folder, onerror=closed.append)
+            for name in names
+        ]
+        if closed:
+            n, why = len(closed), closed[0].strerror
+            self.problems.append(f"{n} folder(s) inside could not be opened ({why}): not searched")
+        return sorted(p for p in files if p.is_file())
+
+    def _inner_zip(self, path: Path) -> "ZipSource | None":
+        """A zip beside other files; a damaged one counts as a file that is not DICOM."""
+        if path.suffix.lower() != ".zip" or not zipfile.is_zipfile(path):
+            return None
+        try:
+            return ZipSource(path, "a zip inside the folder was left out")
+        except StudyError as error:
+            self.problems.append(str(error))
+            return None
 
     def names(self) -> list[str]:
         return sorted([*self._files, *self._inner])
@@ -92,16 +121,13 @@ class FolderSource:
             source.close()
 
 
-def _is_inner_zip(path: Path) -> bool:
-    """A zip beside other files; a damaged one counts as a file that is not DICOM."""
-    return path.suffix.lower() == ".zip" and zipfile.is_zipfile(path)
-
-
 class ZipSource:
     """All files of a zip, read in memory one at a time.
 
     `shown` is what messages call it, where its own name tells who the subject is.
     """
+
+    problems: Sequence[str] = ()
 
     def __init__(self, path: Path, shown: str | None = None) -> None:
         name = shown or path.name
@@ -109,6 +135,8 @@ class ZipSource:
             self._zip = zipfile.ZipFile(path)
         except zipfile.BadZipFile as error:
             raise StudyError(f"{name}: not a readable zip file; copy it again") from error
+        except OSError as error:
+            raise StudyError(f"{name}: cannot be opened: {error.strerror or error}") from error
         self._entries = {e.filename: e for e in self._zip.infolist() if not e.is_dir()}
         _check_zip(name, list(self._entries.values()))
 
@@ -170,16 +198,22 @@ class DicomHeader:
 class SkippedFiles:
     """What was not read, and why. Names are relative to the input."""
 
+    problems: list[str] = field(default_factory=list)
     damaged: list[str] = field(default_factory=list)
     n_not_dicom: int = 0
     not_mr: Counter[str] = field(default_factory=Counter)
 
-    def messages(self) -> list[str]:
-        """One line for each kind of file that was skipped."""
-        lines = []
+    def messages(self, damaged: Sequence[str] = ()) -> list[str]:
+        """One line for each kind of file that was skipped.
+
+        Args:
+            damaged: what to call the damaged files; not at all where nobody knows whose they are.
+        """
+        lines = [*self.problems]
         if self.damaged:
-            shown = ", ".join(self.damaged[:5]) + (", ..." if len(self.damaged) > 5 else "")
-            lines.append(f"{len(self.damaged)} damaged file(s) skipped: {shown}")
+            shown = ", ".join(damaged[:5]) + (", ..." if len(damaged) > 5 else "")
+            line = f"{len(self.damaged)} damaged file(s) skipped"
+            lines.append(f"{line}: {shown}" if shown else line)
         if self.n_not_dicom:
             lines.append(f"{self.n_not_dicom} file(s) skipped that are not DICOM")
         lines.extend(
@@ -189,16 +223,15 @@ class SkippedFiles:
         return lines
 
 
-def read_headers(source: FileSource, skipped: SkippedFiles) -> list[DicomHeader]:
-    """Headers of all MR images of a source; everything else is noted in `skipped`."""
-    headers = []
+def read_headers(source: FileSource, skipped: SkippedFiles) -> Iterator[DicomHeader]:
+    """Headers of all MR images of a source, one at a time: private elements make thousands of them
+    large. Everything else is noted in `skipped`."""
     for name in source.names():
         if _is_not_a_study_file(name):
             continue
         header = _read_header(source, name, skipped)
         if header is not None:
-            headers.append(header)
-    return headers
+            yield header
 
 
 def _is_not_a_study_file(name: str) -> bool:

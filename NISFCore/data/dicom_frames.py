@@ -128,11 +128,12 @@ class _FrameView:
         return None
 
     def number(self, keyword: str, *sequences: str) -> float | None:
-        """The same as a finite number, or None."""
-        value = self.get(keyword, *sequences)
-        if value is None or isinstance(value, (list, tuple)):
+        """The same as a finite number; None also for what is none, which costs no image."""
+        try:
+            value = self.get(keyword, *sequences)
+            number = np.nan if value is None else float(value)
+        except (TypeError, ValueError):
             return None
-        number = float(value)
         return number if np.isfinite(number) else None
 
     def numbers(self, keyword: str, n: int, *sequences: str) -> Points:
@@ -179,14 +180,14 @@ def _frame_views(dataset: Dataset) -> list[_FrameView]:
 
 def _record(header: DicomHeader, view: _FrameView) -> FrameRecord:
     dataset = header.dataset
-    description = f"{view.text('SeriesDescription')} {view.text('ProtocolName')}".strip()
+    name, protocol = view.text("SeriesDescription"), view.text("ProtocolName")
     return FrameRecord(
         file=header.file,
         frame=view.frame,
         sop_uid=f"{view.text('SOPInstanceUID')}/{view.frame}",
         series_uid=view.text("SeriesInstanceUID"),
         series_number=view.integer("SeriesNumber"),
-        description=description,
+        description=f"{name} {protocol}".strip(),
         subject_key=(view.text("PatientID").strip(), view.text("PatientName").strip()),
         frame_of_reference=view.text("FrameOfReferenceUID"),
         ras_from_pixel=_ras_from_pixel(view),
@@ -199,7 +200,8 @@ def _record(header: DicomHeader, view: _FrameView) -> FrameRecord:
         acquisition_number=view.integer("AcquisitionNumber"),
         instance_number=_instance_number(view),
         temporal_position=_temporal_position(view),
-        not_cine=_not_cine(view, description),
+        # some scanners name the protocol of the whole examination ("function and LGE")
+        not_cine=_not_cine(view, name or protocol),
     )
 
 
@@ -300,9 +302,17 @@ def _not_cine(view: _FrameView, description: str) -> str | None:
         return "a derived image"
     if (view.integer("SamplesPerPixel") or 1) != 1:
         return "a colour image"
+    if _is_inverted(view):
+        return "inversion recovery (late enhancement, mapping, a search for the inversion time)"
     if _says_tagged(view):
         return TAGGED
     return next((why for why, name in _NOT_CINE_NAMES.items() if name.search(description)), None)
+
+
+def _is_inverted(view: _FrameView) -> bool:
+    """Whether the tissue was inverted before, which some write as an inversion time of 0 if not."""
+    inverted = view.text("InversionRecovery", "MRModifierSequence") == "YES"
+    return inverted or (view.number("InversionTime") or 0.0) > 0
 
 
 def _says_tagged(view: _FrameView) -> bool:

@@ -8,8 +8,10 @@ again.
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
+import numpy.typing as npt
 
 from NISFCore.data.dicom_frames import FrameRecord
 
@@ -23,6 +25,12 @@ SAME_PLANE_DEG = 1.0
 
 MIN_CINE_PHASES = 4
 """Fewer images of one plane are no movie."""
+
+NEAR_SHARE = 0.25
+"""Images nearer in time than this share of the mean step are not successive phases of one cycle."""
+
+MIN_OVERLAP = 1.2
+"""Time that repeats of a cycle cover together, over the time that they cover once."""
 
 MIN_PHASES_SHARE = 0.5
 """A repeated acquisition with a smaller share of the phases was aborted and is not preferred."""
@@ -46,6 +54,12 @@ class Acquisition:
         instances = [r.instance_number or 0 for r in self.records]
         return (max(times, default=0.0), self.first.series_number or 0, min(instances))
 
+    @property
+    def knows_times(self) -> bool:
+        """Whether every image has a trigger time of its own."""
+        times = {r.trigger_time_ms for r in self.records}
+        return None not in times and len(times) == len(self.records)
+
     def noted(self, note: str) -> "Acquisition":
         return replace(self, notes=(*self.notes, note))
 
@@ -53,14 +67,21 @@ class Acquisition:
 def without_exact_duplicates(
     records: Sequence[FrameRecord],
 ) -> tuple[list[FrameRecord], int]:
-    """Drop frames whose SOPInstanceUID occurred before; return the rest and how many were."""
-    kept: dict[str, FrameRecord] = {}
-    n_unnamed = 0
-    for record in records:
+    """Drop frames whose SOPInstanceUID occurred before; return the rest and how many were.
+
+    Some programs give all images the same UID: of one time and place is only the same image.
+    """
+    kept: dict[tuple[object, ...], FrameRecord] = {}
+    for k, record in enumerate(records):
         is_named = not record.sop_uid.startswith("/")
-        n_unnamed += not is_named
-        kept.setdefault(record.sop_uid if is_named else f"/{n_unnamed}", record)
+        kept.setdefault(_identity(record) if is_named else (k,), record)
     return list(kept.values()), len(records) - len(kept)
+
+
+def _identity(record: FrameRecord) -> tuple[object, ...]:
+    place = np.round(record.ras_from_pixel, 2).tobytes()
+    numbers = record.series_number, record.instance_number, record.acquisition_number
+    return record.sop_uid, place, record.trigger_time_ms, *numbers
 
 
 def group_by_plane(records: Sequence[FrameRecord]) -> list[list[Acquisition]]:
@@ -73,6 +94,12 @@ def group_by_plane(records: Sequence[FrameRecord]) -> list[list[Acquisition]]:
             plane = planes[-1]
         plane.extend(_split_repeats(run))
     return [sorted(_join_singles(plane), key=lambda a: a.order) for plane in planes]
+
+
+def has_movie(records: Sequence[FrameRecord]) -> bool:
+    """Whether any plane has enough images."""
+    planes = group_by_plane(records)
+    return any(len(a.records) >= MIN_CINE_PHASES for plane in planes for a in plane)
 
 
 def _runs(records: Sequence[FrameRecord]) -> list[list[FrameRecord]]:
@@ -101,37 +128,80 @@ def _same_plane(a: FrameRecord, b: FrameRecord) -> bool:
 
 
 def _split_repeats(run: list[FrameRecord]) -> list[Acquisition]:
-    """Split a run that shows the same trigger times more than once.
+    """Split a run that shows the cycle more than once.
 
-    By acquisition number where that explains it, else in order of the instance numbers.
+    By acquisition number where that explains it, else where times begin anew in order of the
+    instance numbers, else by how often each time was there before.
     """
-    n_repeats = _n_repeats(run)
-    if n_repeats == 1:
-        return [Acquisition(tuple(run))]
-    by_number: dict[int | None, list[FrameRecord]] = {}
+    if _has_near_times(run):
+        for way in (_by_acquisition_number, _by_new_beginnings, _kth_of_each_time):
+            groups = way(run)
+            if _are_repeats(groups):
+                return [Acquisition(tuple(group)) for group in groups]
+    return [Acquisition(tuple(run))]
+
+
+def _times_ms(records: Sequence[FrameRecord]) -> npt.NDArray[np.float64]:
+    """Trigger times, NaN where there is none."""
+    return np.array([r.trigger_time_ms for r in records], dtype=np.float64)
+
+
+def _has_near_times(run: Sequence[FrameRecord]) -> bool:
+    """Whether two images of a movie are so near in time that one cycle does not explain them."""
+    times = np.sort(_times_ms(run))
+    if np.isnan(times).any() or len(np.unique(times)) < MIN_CINE_PHASES:
+        return False
+    steps = np.diff(times)
+    return bool(steps.min() < NEAR_SHARE * steps.mean())
+
+
+def _are_repeats(groups: Sequence[Sequence[FrameRecord]]) -> bool:
+    """Whether every group has each time once, and they show the same part of the cycle."""
+    times = [_times_ms(group) for group in groups]
+    is_once = all(len(np.unique(t)) == len(t) for t in times)
+    if len(groups) < 2 or max(map(len, groups)) < MIN_CINE_PHASES or not is_once:
+        return False
+    every = np.concatenate(times)
+    shares_times = len(np.unique(every)) < len(every)
+    return shares_times or bool(sum(map(np.ptp, times)) > MIN_OVERLAP * np.ptp(every))
+
+
+def _by_acquisition_number(run: Sequence[FrameRecord]) -> list[list[FrameRecord]]:
+    groups: dict[int | None, list[FrameRecord]] = {}
     for record in run:
-        by_number.setdefault(record.acquisition_number, []).append(record)
-    if len(by_number) > 1 and all(_n_repeats(group) == 1 for group in by_number.values()):
-        return [Acquisition(tuple(group)) for group in by_number.values()]
-    return [Acquisition(tuple(group)) for group in _kth_of_each_time(run, n_repeats)]
+        groups.setdefault(record.acquisition_number, []).append(record)
+    return list(groups.values())
 
 
-def _n_repeats(run: Sequence[FrameRecord]) -> int:
-    """How often every trigger time occurs, if all occur equally often; else 1."""
+def _by_new_beginnings(run: Sequence[FrameRecord]) -> list[list[FrameRecord]]:
+    """Cut where the times go back; not at all if that leaves pieces that are no movies."""
+    ordered = _by_instance(run)
+    times = _times_ms(ordered)
+    cuts = [0, *(np.flatnonzero(np.diff(times) <= 0) + 1).tolist(), len(ordered)]
+    groups = [ordered[a:b] for a, b in pairwise(cuts)]
+    return groups if min(map(len, groups)) >= MIN_CINE_PHASES else [ordered]
+
+
+def _kth_of_each_time(run: Sequence[FrameRecord]) -> list[list[FrameRecord]]:
+    """Group k has the k-th image of every time. Nothing is cut where a coarse clock gave the same
+    time to successive images."""
+    ordered, groups = _by_instance(run), list[list[FrameRecord]]()
     counts = Counter(r.trigger_time_ms for r in run)
-    repeats = set(counts.values())
-    if None in counts or len(repeats) > 1 or len(counts) < MIN_CINE_PHASES:
-        return 1
-    return repeats.pop()
-
-
-def _kth_of_each_time(run: list[FrameRecord], n_repeats: int) -> list[list[FrameRecord]]:
-    groups: list[list[FrameRecord]] = [[] for _ in range(n_repeats)]
+    numbers = {r.instance_number for r in run}
+    is_coarse = len(numbers) == len(run) and bool((np.diff(_times_ms(ordered)) >= 0).all())
+    if is_coarse and len(set(counts.values())) > 1:
+        return [ordered]
     seen: Counter[float | None] = Counter()
-    for record in sorted(run, key=lambda r: r.instance_number or 0):
-        groups[seen[record.trigger_time_ms]].append(record)
+    for record in ordered:
+        k = seen[record.trigger_time_ms]
         seen[record.trigger_time_ms] += 1
+        groups += [[]] if k == len(groups) else []
+        groups[k].append(record)
     return groups
+
+
+def _by_instance(run: Sequence[FrameRecord]) -> list[FrameRecord]:
+    return sorted(run, key=lambda r: r.instance_number or 0)
 
 
 def _join_singles(plane: list[Acquisition]) -> list[Acquisition]:
@@ -175,11 +245,13 @@ def _time_key(record: FrameRecord) -> tuple[float | None, int | None, int | None
 
 
 def last_complete(repeats: list[Acquisition]) -> Acquisition:
-    """The acquisition to keep of one plane: the last that has most of the phases."""
-    most = max(len(a.records) for a in repeats)
-    complete = [a for a in repeats if len(a.records) >= MIN_PHASES_SHARE * most]
+    """The acquisition to keep of one plane: the last that has most of the phases, of those that
+    know their times if any does."""
     if len(repeats) == 1:
         return repeats[0]
+    timed = [a for a in repeats if a.knows_times] or repeats
+    most = max(len(a.records) for a in timed)
+    complete = [a for a in timed if len(a.records) >= MIN_PHASES_SHARE * most]
     kept = complete[-1]
     others = sorted({a.first.series for a in repeats if a is not kept})
     return kept.noted(

@@ -1,17 +1,20 @@
 """One subject and one frame of reference per study: which of several, without naming anybody."""
 
 import re
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
 from NISFCore.data.dicom_frames import FrameRecord
+from NISFCore.data.dicom_grouping import has_movie
 from NISFCore.errors import AmbiguousInputError, StudyError
 
 Examination = tuple[tuple[str, str], str]
 """Subject key and frame of reference; both stay inside this module."""
 
 MIN_REDACTED_LENGTH = 3
-"""Shorter parts of a name or ID would blank out ordinary words."""
+"""Shorter parts of a name or ID in Latin letters blank out only what they are alone: "Li" is not
+in "slice"."""
 
 DATE = re.compile(
     r"(19|20)\d\d([-_. ]?)(0[1-9]|1[0-2])\2(0[1-9]|[12]\d|3[01])"  # 20240229, 2024-02-29
@@ -40,6 +43,10 @@ def select_examination(
     numbers = {exam: str(k) for k, exam in enumerate(groups, start=1)}
     if select is not None:
         return _selected(groups, numbers, select)
+    if candidates and len(groups) > 1 and len(subjects) == 1:
+        movies = [records for records in groups.values() if has_movie(records)]
+        if len(movies) == 1:  # the others are localisers and the like, whatever they are called
+            return movies[0]
     if len(groups) > 1 or len(subjects) > 1:
         raise AmbiguousInputError(_question(groups, len(subjects)))
     return list(candidates)
@@ -98,29 +105,47 @@ def _question(groups: dict[Examination, list[FrameRecord]], n_subjects: int) -> 
 def _described(records: Sequence[FrameRecord]) -> str:
     """Numbers and folders of an examination; parts of the folders that name somebody are cut."""
     series = len({r.series_uid for r in records})
-    folders = sorted({redacted(str(PurePosixPath(r.file).parent), r) for r in records})
+    folders = sorted({redacted(str(PurePosixPath(r.file).parent), [r]) for r in records})
     shown = ", ".join(f"'{f}'" for f in folders[:3]) + (", ..." if len(folders) > 3 else "")
     return f"{series} series, {len(records)} images, in {shown}"
 
 
-def redacted(name: str, record: FrameRecord) -> str:
-    """A path without those parts that contain the patient's name or ID, or a date."""
-    words = [w.lower() for w in _identity_words(record)]
+def redacted(name: str, records: Iterable[FrameRecord]) -> str:
+    """A path without those parts that contain the name or ID of one of the patients, or a date."""
+    patterns = [_pattern(w) for key in {r.subject_key for r in records} for w in _words(key)]
 
     def tells(part: str) -> bool:
-        return any(w in part.lower() for w in words) or DATE.search(part) is not None
+        return DATE.search(part) is not None or any(p.search(_folded(part)) for p in patterns)
 
     return "/".join("***" if tells(part) else part for part in PurePosixPath(name).parts) or "."
 
 
-def _identity_words(record: FrameRecord) -> list[str]:
-    patient_id, name = record.subject_key
-    words = [patient_id, *name.replace("^", " ").replace("=", " ").split()]
-    return [w for w in words if len(w) >= MIN_REDACTED_LENGTH]
+def _words(subject_key: tuple[str, str]) -> list[str]:
+    """The ID, and the parts of the name, in whatever scripts it is given."""
+    patient_id, name = subject_key
+    words = [_folded(w) for w in (patient_id, *re.split(r"[\s^=]+", name))]
+    return [w for w in words if w and (len(w) >= MIN_REDACTED_LENGTH or _may_be_short(w))]
+
+
+def _may_be_short(word: str) -> bool:
+    """A name of one or two characters, neither an initial nor a number."""
+    return not word.isascii() or (len(word) > 1 and word.isalpha())
+
+
+def _pattern(word: str) -> re.Pattern[str]:
+    is_common = len(word) < MIN_REDACTED_LENGTH and word.isascii()
+    around = r"(?<![a-z0-9]){}(?![a-z0-9])" if is_common else "{}"
+    return re.compile(around.format(re.escape(word)))
+
+
+def _folded(text: str) -> str:
+    """Without case and accents: file systems and zips keep "ü" in one character or in two."""
+    parts = unicodedata.normalize("NFKD", text).casefold()
+    return "".join(c for c in parts if not unicodedata.combining(c))
 
 
 def pseudonym(path: Path, records: Sequence[FrameRecord]) -> str:
-    """A name for the study from the input's own name, unless that identifies the patient."""
+    """A name for the study from the input's own name, unless that identifies a patient."""
     name = path.stem if path.is_file() else path.name
-    cleaned = redacted(name, records[0]) if name else ""
+    cleaned = redacted(name, records) if name else ""
     return "subject" if not cleaned or "***" in cleaned or cleaned == "." else cleaned

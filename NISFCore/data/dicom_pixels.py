@@ -39,7 +39,7 @@ class PixelReader:
         try:
             with self._source.open(record.file) as file, quiet_pydicom():
                 dataset = pydicom.dcmread(file, force=True)
-                _check_decoder(_transfer_syntax(dataset), record.file)
+                _check_decoder(_transfer_syntax(dataset))
                 return _intensities(dataset)
         except DAMAGED_FILE_ERRORS:
             return np.zeros((0, 0, 0), dtype=np.float32)
@@ -54,17 +54,17 @@ def _transfer_syntax(dataset: pydicom.Dataset) -> UID:
     return dataset.file_meta.TransferSyntaxUID
 
 
-def _check_decoder(syntax: UID, file: str) -> None:
+def _check_decoder(syntax: UID) -> None:
     """Tell a user with compressed images which extra to install."""
     if not syntax.is_compressed or syntax.is_deflated:
         return
     try:
         decoder = pydicom.pixels.get_decoder(syntax)
     except NotImplementedError:
-        raise StudyError(f"{file}: pydicom knows no decoder for {syntax.name}") from None
+        raise StudyError(f"pydicom knows no decoder for {syntax.name}") from None
     if not decoder.is_available:
         raise StudyError(
-            f"{file}: compressed as {syntax.name}, and no decoder for it is installed; "
+            f"compressed as {syntax.name}, and no decoder for it is installed; "
             "install the extra with: pip install 'NISFCore[compressed]'"
         )
 

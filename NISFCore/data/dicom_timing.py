@@ -23,6 +23,12 @@ MAX_REAL_TIME_SPAN_S = 2.0
 PERFUSION_SPAN_S = 4.0
 """Images at one trigger time that span more time than this show many heart beats."""
 
+MAX_PHASE_SHARE = 0.5
+"""Of the RR interval: phases farther apart show one heart beat each."""
+
+MIN_CYCLE_SHARE = 0.1
+"""Of the RR interval: trigger times that span less are one time, with jitter or in other units."""
+
 
 class NotCineError(ValueError):
     """These images of one plane are not phases of one cardiac cycle."""
@@ -42,7 +48,8 @@ def phase_timing(records: Sequence[FrameRecord]) -> PhaseTiming:
     """Find order, times and RR interval of one acquisition.
 
     Raises:
-        NotCineError: for images of many heart beats at one trigger time (perfusion, mapping).
+        NotCineError: for images of many heart beats at one trigger time or one beat apart
+            (perfusion, mapping).
     """
     if len(records) == 1:
         return PhaseTiming(tuple(records), np.zeros(1), *_rr_without_times(records))
@@ -57,12 +64,29 @@ def _by_trigger_time(records: Sequence[FrameRecord]) -> PhaseTiming | None:
     if any(t is None for t in times):
         return None
     values = np.array(times, dtype=np.float64)
-    if np.ptp(values) == 0.0:
-        _refuse_dynamic_series(records, float(values[0]))
+    rr, _ = _rr_without_times(records)
+    _refuse_beat_by_beat(values, rr)
+    if _is_one_time(values, rr):
+        _refuse_dynamic_series(records, float(values.max()))
         return None
     if len(np.unique(values)) < len(values):
         return None
     return _timed(records, values, ())
+
+
+def _is_one_time(times_ms: npt.NDArray[np.float64], rr_interval_ms: float) -> bool:
+    n = len(times_ms)
+    return bool(np.ptp(times_ms) * n / (n - 1) < MIN_CYCLE_SHARE * rr_interval_ms)
+
+
+def _refuse_beat_by_beat(times_ms: npt.NDArray[np.float64], rr_interval_ms: float) -> None:
+    """Images that count their times on over many beats, one image in each, are not a cine."""
+    step_ms = float(np.median(np.diff(np.sort(times_ms))))
+    if step_ms > MAX_PHASE_SHARE * rr_interval_ms:
+        raise NotCineError(
+            f"its {len(times_ms)} images were taken {step_ms:.0f} ms apart, at an RR interval of "
+            f"{rr_interval_ms:.0f} ms"
+        )
 
 
 def _refuse_dynamic_series(records: Sequence[FrameRecord], trigger_time_ms: float) -> None:

@@ -84,7 +84,8 @@ def nifti_stem(name: str) -> str:
 
 
 def is_nifti(path: Path) -> bool:
-    return path.name.lower().endswith(SUFFIXES) and not path.name.startswith(".")
+    is_named = path.name.lower().endswith(SUFFIXES) and not path.name.startswith(".")
+    return is_named and not path.is_dir()
 
 
 def load_nifti(path: Path, is_single_plane: bool = False) -> NiftiImage:
@@ -122,6 +123,11 @@ def open_nifti(path: Path) -> tuple[nib.Nifti1Image, npt.NDArray[np.generic]]:
     except NIFTI_ERRORS as error:
         reason = str(error).replace(str(path.parent), "").strip()
         raise StudyError(f"{path.name}: not a readable NIfTI file ({reason})") from error
+    if data.dtype.kind not in "buif":
+        raise StudyError(
+            f"{path.name}: got voxels of type {data.dtype}, expected one real number each; save "
+            "colours as grey values, complex numbers as magnitudes"
+        )
     check_affine(path.name, np.asarray(image.affine, dtype=np.float64))
     return image, data
 

@@ -29,6 +29,9 @@ RV_IS_4_NUMBERS: dict[int, Label] = {
 MAX_GRID_ERROR = 0.1
 """Voxels that label and image grid may differ from a whole shift."""
 
+MAX_NUMBER_ERROR = 0.01
+"""By which a whole number may be missed, for the scaling of a file's header."""
+
 Volume = npt.NDArray[np.uint8]
 
 
@@ -41,12 +44,11 @@ def label_numbers(
     `NISFCore.labels`): not every pixel need be labelled.
 
     Raises:
-        StudyError: if a number has no known meaning.
+        StudyError: if a number is not whole or has no known meaning.
     """
-    values = {int(v) for v in np.unique(labels.data)} - {0, *range(EITHER + 1, UNKNOWN + 1)}
+    values = _whole_numbers(labels) - {0, *range(EITHER + 1, UNKNOWN + 1)}
     if given is not None:
-        numbers = {int(k): Label(v) for k, v in given.items()}
-        note = ""
+        numbers, note = _given_numbers(given), ""
     elif is_acdc:
         numbers, note = ACDC_NUMBERS, "labels numbered as in ACDC: 1 RV, 2 myocardium, 3 LV"
     elif 4 in values and 3 not in values:
@@ -60,6 +62,26 @@ def label_numbers(
             "meaning as `label_numbers` in manifest.json"
         )
     return numbers, note
+
+
+def _whole_numbers(labels: NiftiImage) -> set[int]:
+    found = np.unique(labels.data).astype(np.float64)
+    if not np.isfinite(found).all() or np.abs(found - np.rint(found)).max() > MAX_NUMBER_ERROR:
+        raise StudyError(
+            f"{labels.name}: got values that are not whole; label maps hold one whole "
+            "number per voxel. Resample labels by the nearest voxel"
+        )
+    return {int(v) for v in np.rint(found)}
+
+
+def _given_numbers(given: Mapping[str, int]) -> dict[int, Label]:
+    allowed = {label.value for label in Label}
+    if any(not (k.isascii() and k.isdigit()) or v not in allowed for k, v in given.items()):
+        raise StudyError(
+            f"manifest.json, label_numbers: got {dict(given)}, expected the files' numbers as keys "
+            "and as values 0 background, 1 LV blood pool, 2 myocardium or 3 RV blood pool"
+        )
+    return {int(k): Label(v) for k, v in given.items()}
 
 
 def renumbered(labels: NiftiImage, numbers: Mapping[int, Label]) -> Volume:

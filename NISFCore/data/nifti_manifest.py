@@ -91,7 +91,8 @@ def read_manifest(folder: Path) -> Manifest | None:
     if not path.is_file():
         return None
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        # Windows' editors begin a file with a mark, which "utf-8" alone would take for a character
+        values = json.loads(path.read_text(encoding="utf-8-sig"))
         if not isinstance(values, dict):
             raise ConfigError("expected a JSON object")
         _check_version(values)

@@ -71,6 +71,7 @@ def sequence_of_manifest(folder: Path, entry: ManifestFile, manifest: Manifest) 
 
 
 def _of_names(folder: Path, files: ImageFiles, manifest: Manifest) -> ViewSequence:
+    files = replace(files, frames=_in_time(folder, files.frames))
     image, phases, notes = _image_of(folder, files)
     first = files.cine or files.frames[0].path
     entry = ManifestFile(image=first.name, view=files.view)
@@ -119,7 +120,7 @@ def _image_of(
     """The image of a view over time; if only single phases are stored, those, with their times."""
     if files.cine is not None:
         return load_nifti(files.cine, _is_plane(files.view)), None, ()
-    frames = sorted(files.frames, key=lambda f: _cycle_fraction(folder, f, files.frames))
+    frames = files.frames
     images = [load_nifti(f.path, _is_plane(files.view)) for f in frames]
     fractions = tuple(_cycle_fraction(folder, f, files.frames) for f in frames)
     if len({i.data.shape[1:] for i in images}) > 1 or len(set(fractions)) < len(fractions):
@@ -132,13 +133,19 @@ def _image_of(
     return replace(images[0], data=data, name=files.key), fractions, (note,)
 
 
+def _in_time(folder: Path, frames: Sequence[FrameFile]) -> tuple[FrameFile, ...]:
+    """By name, `frame12` comes before `frame2`."""
+    return tuple(sorted(frames, key=lambda f: _cycle_fraction(folder, f, frames)))
+
+
 def _cycle_fraction(folder: Path, frame: FrameFile, frames: Sequence[FrameFile]) -> float:
     """Where in the cycle a single phase lies: known for ED; from the frame number in ACDC."""
     if frame.tag in ("ED", "ES"):
         return 0.0 if frame.tag == "ED" else ASSUMED_ES_FRACTION
     numbers = [int(f.tag) for f in frames if f.tag.isdigit()]
-    n_frames = _n_frames_of_acdc(folder) or max(numbers) * len(numbers)
-    return (int(frame.tag) - 1) / n_frames
+    first = min(1, *numbers)  # some count from 0
+    n_frames = _n_frames_of_acdc(folder) or max(1, max(numbers) * len(numbers))
+    return (int(frame.tag) - first) / n_frames
 
 
 def _n_frames_of_acdc(folder: Path) -> int | None:

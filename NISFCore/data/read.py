@@ -1,6 +1,7 @@
 """`read_study`: one entrance for every kind of input."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from NISFCore.data.dicom import read_dicom, read_tagged_dicom
@@ -38,16 +39,48 @@ def read_study(
         return read_ukb(path, views=views, select=select)
     if is_sunnybrook_study(path):
         return read_sunnybrook(path, views=views, select=select)
-    if _is_nifti_study(path):
-        return read_nifti(path, views=views)
-    if path.is_dir() and not any(path.iterdir()):
+    if path.is_file():
+        read = read_nifti(path, views=views) if is_nifti(path) else None
+        return read or read_dicom(path, views=views, select=select)
+    return _read_folder(path, views, select)
+
+
+def _read_folder(path: Path, views: Mapping[str, View] | None, select: str | None) -> CineStudy:
+    """The NIfTI study in a folder; where its NIfTI files are no more than labels or single frames,
+    or lie below it, the images in DICOM if there are any."""
+    if not any(path.iterdir()):
         raise StudyError(f"{path.name}: the folder is empty")
-    if path.is_dir() and (subjects := _folders_with_nifti(path)):
-        raise AmbiguousInputError(
-            f"{path.name} holds NIfTI files in {len(subjects)} folder(s) below it; which one is "
-            f"meant? Give one of them, such as '{subjects[0]}'"
-        )
-    return read_dicom(path, views=views, select=select)
+    folders = _folders_with_nifti(path)
+    is_here = "." in folders or (path / MANIFEST_NAME).is_file()
+    found = _nifti_or_problem(path, views) if is_here else None
+    if isinstance(found, CineStudy) and any(s.n_phases > 1 or s.labels for s in found.slices):
+        return found
+    try:
+        study = read_dicom(path, views=views, select=select)
+    except NoSeriesError:
+        if isinstance(found, CineStudy):
+            return found
+        if isinstance(found, StudyError):
+            raise found from None
+        if folders:
+            raise _which_of(path, folders) from None
+        raise
+    unused = ("NIfTI files beside the DICOM images are not read as images",) if folders else ()
+    return replace(study, warnings=(*study.warnings, *unused))
+
+
+def _nifti_or_problem(path: Path, views: Mapping[str, View] | None) -> CineStudy | StudyError:
+    try:
+        return read_nifti(path, views=views)
+    except StudyError as error:
+        return error
+
+
+def _which_of(path: Path, folders: list[str]) -> AmbiguousInputError:
+    return AmbiguousInputError(
+        f"{path.name} holds NIfTI files in {len(folders)} folder(s) below it; which one is "
+        f"meant? Give one of them, such as '{folders[0]}'"
+    )
 
 
 def read_tagged(
@@ -63,17 +96,15 @@ def read_tagged(
     path = Path(path)
     if not path.exists():
         raise StudyError(f"there is no {path}; give a folder, a zip or a file that exists")
-    if is_nifti(path) if path.is_file() else _is_nifti_study(path):
-        raise NoSeriesError(f"{path.name} is NIfTI; tagged images are read from DICOM only")
-    return read_tagged_dicom(path, views=views, select=select)
-
-
-def _is_nifti_study(path: Path) -> bool:
-    if path.is_file():
-        return is_nifti(path)
-    return (path / MANIFEST_NAME).is_file() or any(is_nifti(p) for p in path.iterdir())
+    try:
+        return read_tagged_dicom(path, views=views, select=select)
+    except NoSeriesError:
+        if is_nifti(path) or (path.is_dir() and "." in _folders_with_nifti(path)):
+            message = f"{path.name} is NIfTI; tagged images are read from DICOM only"
+            raise NoSeriesError(message) from None
+        raise
 
 
 def _folders_with_nifti(path: Path) -> list[str]:
-    """Folders below `path` that hold NIfTI files, relative to it."""
+    """`path`, as ".", and folders below it that hold NIfTI files, relative to it."""
     return sorted({p.parent.relative_to(path).as_posix() for p in path.rglob("*") if is_nifti(p)})

@@ -17,7 +17,7 @@ from NISFCore.data.dicom import read_source
 from NISFCore.data.dicom_files import ZipSource
 from NISFCore.data.study import CineStudy
 from NISFCore.data.ukb_labels import with_labels
-from NISFCore.errors import AmbiguousInputError, StudyError
+from NISFCore.errors import AmbiguousInputError
 from NISFCore.views import View
 
 LONG_AXIS_FIELD, SHORT_AXIS_FIELD = "20208", "20209"
@@ -134,22 +134,17 @@ def _opened(zips: UkbZips) -> Iterator["_ZipsTogether"]:
     sources: dict[str, ZipSource] = {}
     try:
         for field, path in zips.zips.items():
-            sources[field] = _source(path, FIELD_NAMES[field])
+            sources[field] = ZipSource(path, FIELD_NAMES[field])
         yield _ZipsTogether(sources)
     finally:
         for source in sources.values():
             source.close()
 
 
-def _source(path: Path, shown: str) -> ZipSource:
-    try:
-        return ZipSource(path, shown)
-    except OSError as error:
-        raise StudyError(f"{shown} cannot be opened: {error.strerror}") from error
-
-
 class _ZipsTogether:
     """Files of several zips, each below the name of its field."""
+
+    problems: Sequence[str] = ()
 
     def __init__(self, sources: Mapping[str, ZipSource]) -> None:
         self._sources = sources

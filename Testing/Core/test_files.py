@@ -34,6 +34,12 @@ def test_text_is_utf8(tmp_path: Path) -> None:
     assert (tmp_path / "a.txt").read_bytes() == ODD_NAME.encode("utf-8")
 
 
+def test_a_file_name_that_is_no_utf8_can_be_told(tmp_path: Path) -> None:
+    name = "gr\udcf6\udcdfe"  # "größe" in Latin-1, as Python passes on what is no UTF-8
+    write_text_atomically(tmp_path / "a.txt", f"folder {name}")
+    assert (tmp_path / "a.txt").read_text(encoding="utf-8") == "folder gr??e"
+
+
 def test_a_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "prior.safetensors"
     write_bytes_atomically(path, b"old")

@@ -4,14 +4,18 @@ A DICOM study with a name, an ID and dates in its headers and in the names of it
 goes through every command; then every word and every byte that came out is searched.
 """
 
+import os
 import re
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from NISFCore.cli import main
-from NISFCore.data.dicom_identity import DATE
+from NISFCore.data.dicom_files import DicomHeader, FolderSource
+from NISFCore.data.dicom_frames import frame_records
+from NISFCore.data.dicom_identity import DATE, pseudonym, redacted
 from Testing.Core.generators.blob_heart import blob_heart, usual_planes
 from Testing.Core.generators.dicom_writer import (
     BIRTH_DATE,
@@ -103,6 +107,35 @@ def test_dates_in_names(name: str, is_date: bool) -> None:
     assert (DATE.search(name) is not None) == is_date
 
 
+@pytest.mark.parametrize(
+    ("name", "folder", "tells"),
+    [
+        ("Müller^Jürgen", unicodedata.normalize("NFD", "MÜLLER_MR"), True),  # as macOS keeps it
+        ("Müller^Jürgen", "Muller", True),
+        ("Yamada^Tarou=山田^太郎=やまだ^たろう", "山田", True),
+        ("王^伟", "王伟的心脏", True),
+        ("Li^Na", "Li_Na", True),
+        ("Li^Na", "slice_final", False),
+        ("Doe^J", "JPEG_J", False),
+    ],
+)
+def test_names_of_any_script_are_cut(name: str, folder: str, tells: bool) -> None:
+    heart = blob_heart()
+    file = changed(classic_files(usual_planes(heart)[:1], heart)[:1], PatientName=name)[0]
+    (record,) = frame_records(DicomHeader("im.dcm", file.dataset))
+    assert redacted(f"MR/{folder}", [record]) == ("MR/***" if tells else f"MR/{folder}")
+
+
+def test_the_pseudonym_is_nobodys_name(study: Path) -> None:
+    """Of several patients in a folder that is named after one."""
+    heart = blob_heart()
+    one, two = classic_files(usual_planes(heart)[:1], heart)[:2]
+    changed([one], PatientName="Doe^John", PatientID="1")
+    records = [r for f in (one, two) for r in frame_records(DicomHeader("im.dcm", f.dataset))]
+    assert pseudonym(study / "Mustermann", records) == "subject"
+    assert pseudonym(study / "heart 7", records) == "heart 7"
+
+
 def test_no_command_tells_who_it_was(study: Path, out: Path, capsys: Text) -> None:
     sheet = ["--contact-sheet", out / "sheet.png"]
     runs = [
@@ -160,3 +193,24 @@ def test_questions_and_errors_name_nobody(
         assert expected in text
         assert found_in(text.encode()) == [], text
         assert "doe" not in text.lower()
+
+
+def test_folders_that_cannot_be_opened_are_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their slices would be missing without a word. Their names are not told."""
+    (tmp_path / "Mustermann").mkdir()
+    (tmp_path / "a.dcm").touch()
+    scandir = os.scandir
+
+    def refuse(path: str) -> object:
+        if str(path).endswith("Mustermann"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    source = FolderSource(tmp_path)
+    assert source.names() == ["a.dcm"]
+    assert source.problems == [
+        "1 folder(s) inside could not be opened (Permission denied): not searched"
+    ]

@@ -326,6 +326,18 @@ def test_a_cancelled_refit_writes_nothing(
     assert present is server._first
 
 
+def test_a_pipe_that_breaks_is_the_end() -> None:
+    def broken() -> Iterator[bytes]:
+        yield b"\n"
+        raise OSError("the pipe has been ended")
+
+    inbox = Inbox(broken())
+    until = time.monotonic() + 10
+    while not inbox.is_over and time.monotonic() < until:
+        time.sleep(0.01)
+    assert inbox.is_over and inbox.next_line() is None
+
+
 def test_the_inbox_waits_without_reading_ahead() -> None:
     inbox = Inbox([b'{"id": 1, "work": {}}\n'])
     while not inbox.is_over:

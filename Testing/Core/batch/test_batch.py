@@ -7,13 +7,14 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from NISFCore.batch import subject
-from NISFCore.batch.plan import BatchSettings, Subject, plan_batch, subject_inputs
+from NISFCore.batch import run, subject
+from NISFCore.batch.plan import LOCK_FILE, BatchSettings, Subject, plan_batch, subject_inputs
 from NISFCore.batch.run import run_batch
 from NISFCore.cli import main
 from NISFCore.config import from_json_object
@@ -26,11 +27,14 @@ from NISFCore.errors import (
     PriorError,
     StudyError,
 )
+from NISFCore.files import locked
 from NISFCore.fitting.config import FitConfig
 from NISFCore.fitting.storage import load_result
 from NISFCore.progress import CancelToken, ProgressEvent
 from NISFCore.views import View
 from Testing.Core.events import Keep
+from Testing.Core.generators.blob_heart import blob_heart, usual_planes
+from Testing.Core.generators.dicom_writer import changed, classic_files, write_files
 from Testing.Core.teacher_files import (
     ENDLESS_FIT,
     QUICK_FIT,
@@ -153,6 +157,59 @@ def test_what_counts_as_a_subject(tmp_path: Path) -> None:
     assert [p.name for p in subject_inputs(root, root / "out")] == ["a.zip", "b"]
 
 
+def test_the_two_zips_of_a_uk_biobank_examination_are_one_subject(tmp_path: Path) -> None:
+    """Beside each other, or in a folder for each field; each would be read with the other."""
+    names = [f"{eid}_{field}_2_0.zip" for eid in (1000011, 1000012) for field in (20208, 20209)]
+    short_axes = [name for name in names if "20209" in name]
+    for name in (*names, "1000013_20208_2_0.zip"):
+        flat, apart = tmp_path / "flat" / name, tmp_path / "apart" / name.split("_")[1] / name
+        for path in (flat, apart):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+    for root in (tmp_path / "flat", tmp_path / "apart"):
+        found = [p.name for p in subject_inputs(root, tmp_path / "out")]
+        assert found == [*short_axes, "1000013_20208_2_0.zip"]
+
+
+def test_a_folder_that_cannot_be_opened_fails_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x").touch()
+    iterdir = Path.iterdir
+
+    def refuse(path: Path) -> Iterator[Path]:
+        if path.name == "a":
+            raise PermissionError(13, "Permission denied")
+        return iterdir(path)
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    assert [p.name for p in subject_inputs(tmp_path, tmp_path / "out")] == ["a", "b"]
+
+
+def test_a_table_that_takes_long_or_is_in_use_does_not_hold_up_a_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Thousands of complete subjects, as when a batch is gone on with; at its end all are told."""
+    subjects = [Subject(f"subject_{k:04d}", tmp_path, tmp_path / f"{k}") for k in range(200)]
+    n_tried = 0
+
+    def write_slowly(path: Path, text: str) -> None:
+        nonlocal n_tried
+        n_tried += 1
+        time.sleep(0.01)
+        if "subject_0199" not in text:
+            raise OutputError(f"cannot write {path}: in use")
+        path.write_text(text, encoding="utf-8")
+
+    monkeypatch.setattr(run, "write_text_atomically", write_slowly)
+    monkeypatch.setattr(run, "is_complete", lambda subject, settings: True)
+    run._Batch(subjects, tmp_path, Keep()).run(BatchSettings(), CancelToken())
+    assert n_tried < 50
+    assert (tmp_path / "summary.csv").read_text(encoding="utf-8").count("kept") == 200
+
+
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
@@ -201,6 +258,36 @@ def test_messages_do_not_repeat_the_input() -> None:
     assert subject.anonymous(f"ANNA (1): nothing in {study}") == (
         "subject_0001: nothing in subject_0001"
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "message", "shown"),
+    [
+        ("8", "need at least 8 x 8 pixels", "need at least 8 x 8 pixels"),
+        ("8", "8: nothing in in/8/x", "subject_0001: nothing in in/subject_0001/x"),
+        ("c", "no cine series", "no cine series"),
+        ("Li", "Li/im_1.dcm is damaged", "subject_0001/im_1.dcm is damaged"),
+        ("李", "李的心脏.nii.gz: empty", "subject_0001的心脏.nii.gz: empty"),
+    ],
+)
+def test_a_short_name_is_not_sought_within_words(name: str, message: str, shown: str) -> None:
+    assert Subject("subject_0001", Path(name), Path("out"), (name,)).anonymous(message) == shown
+
+
+def test_results_are_not_called_after_folders(files: Path, tmp_path: Path) -> None:
+    """Of images whose headers name nobody, or somebody else."""
+    heart = blob_heart()
+    images = changed(classic_files(usual_planes(heart), heart), PatientName="x", PatientID="x")
+    study = write_files(images, tmp_path / "in" / NAMES[0])
+    damaged = study / "Se101" / f"{NAMES[0]} 3.dcm"
+    (study / "Se101" / "im_003.dcm").rename(damaged)
+    damaged.write_bytes(damaged.read_bytes()[:-500])
+    out = tmp_path / "out"
+    assert run_batch(tmp_path / "in", out, settings(files)).counts["done"] == 1
+    result = load_result(out / "subject_0001" / "result")
+    assert result.study.subject == "subject_0001"
+    assert any("Se101/subject_0001 3.dcm" in text for text in result.study.warnings)
+    assert not [p for p in out.rglob("*") if p.is_file() and NAMES[0].encode() in p.read_bytes()]
 
 
 def test_cancel_keeps_what_is_complete(files: Path, tmp_path: Path) -> None:
@@ -306,6 +393,22 @@ def test_a_killed_batch_leaves_no_process_and_goes_on(files: Path, tmp_path: Pat
     assert {k: after[k] for k in before} == before
     assert len(after) == 2
     assert not list(out.rglob("*.part"))
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="reads /proc")
+def test_two_batches_do_not_work_in_one_folder(files: Path, tmp_path: Path) -> None:
+    """Each would take the other's half-written results away and report its subjects as failed."""
+    out = tmp_path / "out"
+    process = start(arguments(files, out, "endless.json"))
+    try:
+        wait_for_children(process, 1)
+        with pytest.raises(OutputError, match="another batch is running in it"):
+            run_batch(files / "in", out, settings(files, config=ENDLESS))
+    finally:
+        process.kill()
+        process.communicate()
+    with locked(out / LOCK_FILE, "free again"):
+        pass
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="reads /proc")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from NISFCore.data.nifti_manifest import MANIFEST_NAME, write_nifti_study
@@ -100,6 +101,35 @@ def test_acdc_without_the_cine(tmp_path: Path) -> None:
     study = read_study(folder)
     np.testing.assert_allclose(study.slices[0].cycle_fractions, [0.0, 3 / 8])
     np.testing.assert_array_equal(study.slices[0].frames, STACK[0].images(HEART)[[0, 3]])
+
+
+def test_frames_are_put_in_time_by_their_numbers(tmp_path: Path) -> None:
+    """Not by their names: labels of `frame12` would go to `frame2`. Some count from 0."""
+    data, labels = volume(STACK, HEART), blob_labels(STACK, HEART)
+    for number, phase in ((0, 0), (2, 1), (12, 4)):
+        stem = f"x_sa_frame{number}"
+        save_nifti(tmp_path / f"{stem}.nii", data[..., phase], ras_affine(STACK))
+        save_nifti(tmp_path / f"{stem}_gt.nii", labels[..., phase], ras_affine(STACK))
+    item = read_study(tmp_path).slices[0]
+    assert item.labels is not None
+    np.testing.assert_array_equal(item.frames, STACK[0].images(HEART)[[0, 1, 4]])
+    np.testing.assert_array_equal(
+        item.labels.values, np.transpose(labels[:, :, 0], (2, 1, 0))[[0, 1, 4]]
+    )
+    np.testing.assert_allclose(item.cycle_fractions, [0, 2 / 36, 12 / 36])
+
+
+def test_one_frame_that_is_counted_from_0(tmp_path: Path) -> None:
+    data = volume(STACK, HEART)[..., 0]
+    save_nifti(tmp_path / "x_sa_frame00.nii", data, ras_affine(STACK))
+    assert read_study(tmp_path).slices[0].cycle_fractions.tolist() == [0.0]
+
+
+def test_a_manifest_of_a_windows_editor(tmp_path: Path) -> None:
+    save_stack(tmp_path / "sa.nii", STACK)
+    text = json.dumps({"files": [{"image": "sa.nii", "rr_interval_ms": 800.0}]})
+    (tmp_path / MANIFEST_NAME).write_text(text, encoding="utf-8-sig")
+    assert_planes(read_study(tmp_path), STACK)
 
 
 def test_mnms2_layout(tmp_path: Path) -> None:
@@ -288,6 +318,36 @@ def same_view_twice(folder: Path) -> None:
     save_stack(folder / "sa.nii.gz", STACK)
 
 
+def colours(folder: Path) -> None:
+    rgb = np.zeros((48, 40, 6), dtype=[("R", "u1"), ("G", "u1"), ("B", "u1")])
+    nib.save(nib.Nifti1Image(rgb, ras_affine(STACK)), folder / "sa.nii")
+
+
+def complex_numbers(folder: Path) -> None:
+    save_nifti(folder / "sa.nii", volume(STACK, HEART).astype(np.complex64), ras_affine(STACK))
+
+
+def _with_labels(folder: Path, labels: npt.NDArray[np.generic]) -> None:
+    save_stack(folder / "sa.nii", STACK)
+    save_nifti(folder / "sa_seg.nii", labels, ras_affine(STACK))
+
+
+def interpolated_labels(folder: Path) -> None:
+    _with_labels(folder, 0.5 * blob_labels(STACK, HEART).astype(np.float32))
+
+
+def labels_with_nan(folder: Path) -> None:
+    labels = blob_labels(STACK, HEART).astype(np.float32)
+    labels[0] = np.nan
+    _with_labels(folder, labels)
+
+
+def label_number_without_a_label(folder: Path) -> None:
+    save_stack(folder / "sa.nii", STACK)
+    save_nifti(folder / "sa_seg.nii", blob_labels(STACK, HEART), ras_affine(STACK))
+    (folder / MANIFEST_NAME).write_text(json.dumps({"label_numbers": {"1": 9}}))
+
+
 def misspelt_manifest(folder: Path) -> None:
     save_stack(folder / "sa.nii", STACK)
     manifest = {"files": [{"image": "sa.nii", "thicknes_mm": 8}]}
@@ -325,6 +385,11 @@ def manifest_that_is_no_json(folder: Path) -> None:
         (labels_of_another_grid, "its grid is not that of sa"),
         (labels_of_other_phases, "3 phase"),
         (same_view_twice, "more than one file for the same view"),
+        (colours, "voxels of type .*'R'.*one real number"),
+        (complex_numbers, "voxels of type complex64"),
+        (interpolated_labels, "sa_seg: got values that are not whole"),
+        (labels_with_nan, "sa_seg: got values that are not whole"),
+        (label_number_without_a_label, r"label_numbers: got \{'1': 9\}"),
         (misspelt_manifest, "unknown setting thicknes_mm"),
         (manifest_that_escapes, "outside the study's folder"),
         (manifest_of_missing_file, "does not exist"),
@@ -339,6 +404,28 @@ def test_clear_errors(build: Callable[[Path], None], message: str, tmp_path: Pat
     with pytest.raises(StudyError, match=message) as caught:
         read_study(folder)
     assert str(tmp_path) not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["ed.nii.gz", "ed_seg.nii.gz", "labels/ed.nii.gz"])
+def test_labels_beside_dicom_are_not_the_images(name: str, tmp_path: Path) -> None:
+    write_files(classic_files(usual(), HEART), tmp_path)
+    save_nifti(tmp_path / name, blob_labels(STACK, HEART)[..., 0], ras_affine(STACK))
+    study = read_study(tmp_path)
+    assert_planes(study, usual())
+    assert any("beside the DICOM images are not read" in text for text in study.warnings)
+
+
+def test_a_converted_study_beside_its_dicom_is_the_study(tmp_path: Path) -> None:
+    """It may have labels, which the DICOM files have not."""
+    write_files(classic_files(usual()[:1], HEART), tmp_path)
+    save_stack(tmp_path / "sa.nii", STACK, phase_step=0.1)
+    assert_planes(read_study(tmp_path), STACK)
+
+
+def test_a_manifest_of_another_program_beside_dicom(tmp_path: Path) -> None:
+    write_files(classic_files(usual(), HEART), tmp_path)
+    (tmp_path / MANIFEST_NAME).write_text('{"items": ["Se1"]}')
+    assert_planes(read_study(tmp_path), usual())
 
 
 def test_folder_of_several_subjects_is_a_question(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from pydicom import Dataset
+from pydicom.uid import UID
 
 from Testing.Core.generators.blob_heart import Plane, blob_heart, la_plane, la_planes, sa_planes
 from Testing.Core.generators.dicom_writer import (
@@ -106,6 +107,14 @@ def two_frames_of_reference(folder: Path) -> OddStudy:
     for file in files[24:]:
         file.dataset.FrameOfReferenceUID = f"{ROOT}.5"
     return OddStudy(write_files(files, folder), error=r"2 frames of reference")
+
+
+@odd_study
+def localiser_in_another_frame_of_reference(folder: Path) -> OddStudy:
+    """Taken before the table was moved; its name does not say what it is."""
+    localiser = classic_series(replace(usual()[0], series=90, n_phases=1, description="loc"), HEART)
+    changed(localiser, FrameOfReferenceUID=f"{ROOT}.5")
+    return OddStudy(write_files([*_files(usual()), *localiser], folder), usual())
 
 
 @odd_study
@@ -243,6 +252,15 @@ def files_copied_twice(folder: Path) -> OddStudy:
 
 
 @odd_study
+def all_images_with_one_uid(folder: Path) -> OddStudy:
+    """As a careless anonymisation leaves them."""
+    files = _files(usual())
+    for file in files:
+        file.dataset.SOPInstanceUID = file.dataset.file_meta.MediaStorageSOPInstanceUID = UID(ROOT)
+    return OddStudy(write_files(files, folder), usual())
+
+
+@odd_study
 def series_exported_twice_with_new_uids(folder: Path) -> OddStudy:
     write_files(_files(usual()), folder / "a")
     copies = _with_new_uids(classic_series(usual()[2], HEART))
@@ -273,6 +291,77 @@ def repeat_that_was_aborted(folder: Path) -> OddStudy:
     ]
     says = [r"series 40 left out", r"scanned 2 times.*series 3; left out: series 41"]
     return OddStudy(write_files(files, folder), planes, says=says)
+
+
+def _emptied(files: list[DicomFile]) -> list[DicomFile]:
+    for file in files:
+        file.dataset.PixelData = bytes(len(file.dataset.PixelData))
+    return files
+
+
+@odd_study
+def repeat_that_is_empty(folder: Path) -> OddStudy:
+    """Zeros where images should be, as a failed reconstruction leaves; the one before counts."""
+    again = _emptied(classic_series(replace(usual()[1], series=40), HEART))
+    path = write_files([*_files(usual()), *again], folder)
+    return OddStudy(path, usual(), says=[r"series 40 left out: its images are empty"])
+
+
+@odd_study
+def series_that_is_empty(folder: Path) -> OddStudy:
+    files = _files(usual())
+    _emptied(_of_series(files, 3))
+    planes = [p for p in usual() if p.series != 3]
+    says = [r"series 3 left out: its images are empty"]
+    return OddStudy(write_files(files, folder), planes, says=says)
+
+
+def _in_the_same_series(files: list[DicomFile], first_instance: int) -> list[DicomFile]:
+    """The files as a later part of their series."""
+    for k, file in enumerate(files):
+        ds = file.dataset
+        ds.InstanceNumber = first_instance + k
+        ds.SOPInstanceUID = f"{ds.SOPInstanceUID}.77"
+        ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
+        file.name = f"again/{file.name}"
+    return files
+
+
+@odd_study
+def plane_scanned_again_in_the_same_series(folder: Path) -> OddStudy:
+    """At another heart rate, so that no trigger time but the first is there twice."""
+    planes = [replace(p, n_phases=12) for p in usual()]
+    again = replace(planes[1], rr_interval_ms=870.0)
+    repeat = _in_the_same_series(classic_series(again, MOVED_HEART), 13)
+    path = write_files([*_files(planes), *repeat], folder)
+    planes[1] = again
+    return OddStudy(path, planes, says=[r"scanned 2 times"], other_hearts={2: MOVED_HEART})
+
+
+@odd_study
+def aborted_repeat_in_the_same_series(folder: Path) -> OddStudy:
+    planes = [replace(p, n_phases=12) for p in usual()]
+    repeat = _in_the_same_series(classic_series(planes[1], MOVED_HEART)[:5], 13)
+    path = write_files([*_files(planes), *repeat], folder)
+    return OddStudy(path, planes, says=[r"scanned 2 times"])
+
+
+@odd_study
+def some_images_sent_twice_with_new_uids(folder: Path) -> OddStudy:
+    planes = [replace(p, n_phases=12) for p in usual()]
+    copies = _in_the_same_series(classic_series(planes[1], HEART)[3:6], 4)
+    path = write_files([*_files(planes), *copies], folder)
+    return OddStudy(path, planes, says=[r"series 2 left out: 3 image\(s\)"])
+
+
+@odd_study
+def a_clock_of_100_ms(folder: Path) -> OddStudy:
+    """Several successive phases have one trigger time: they are spread evenly."""
+    planes = [replace(p, n_phases=20) for p in usual()]
+    files = _files(planes)
+    for file in files:
+        file.dataset.TriggerTime = 100.0 * (float(file.dataset.TriggerTime) // 100)
+    return OddStudy(write_files(files, folder), planes, says=[r"no usable TriggerTime"])
 
 
 # ---------------------------------------------------------------- timing
@@ -310,6 +399,16 @@ def rr_interval_from_heart_rate(folder: Path) -> OddStudy:
     planes = [replace(p, rr_interval_ms=800.0) for p in usual()]
     files = changed(_files(planes), NominalInterval=0, HeartRate=75)
     return OddStudy(write_files(files, folder), planes, says=[r"from HeartRate"])
+
+
+@odd_study
+def numbers_that_are_none(folder: Path) -> OddStudy:
+    """What is no number in an attribute that can be missing is as good as missing."""
+    files = _files(usual())
+    for file in files:
+        file.dataset.add_new("HeartRate", "IS", ["60", "70"])
+        file.dataset.add_new("AcquisitionNumber", "IS", ["1", "2"])
+    return OddStudy(write_files(files, folder), usual())
 
 
 @odd_study
@@ -352,6 +451,13 @@ def localiser_velocity_and_late_enhancement(folder: Path) -> OddStudy:
 
 
 @odd_study
+def protocol_named_after_the_examination(folder: Path) -> OddStudy:
+    """One scanner's ProtocolName is that of all series."""
+    files = changed(_files(usual()), ProtocolName="Function, perfusion and LGE")
+    return OddStudy(write_files(files, folder), usual())
+
+
+@odd_study
 def perfusion_series(folder: Path) -> OddStudy:
     """Many beats at one trigger time."""
     dynamic = classic_series(replace(usual()[0], series=85, description="dynamic"), HEART)
@@ -361,6 +467,60 @@ def perfusion_series(folder: Path) -> OddStudy:
         file.dataset.ImagePositionPatient = [30.0 + 20, -10.0, 35.0]
     path = write_files([*_files(usual()), *dynamic], folder)
     return OddStudy(path, usual(), says=[r"series 85 left out: all 8 images.*one trigger time"])
+
+
+def _dynamic_in_a_cine_plane(
+    folder: Path, trigger_times_ms: list[float | None], says: str
+) -> OddStudy:
+    """Usual files, and later images of one plane of the stack, one heart beat each."""
+    n = len(trigger_times_ms)
+    dynamic = classic_series(
+        replace(usual()[1], series=85, description="dynamic", n_phases=n), MOVED_HEART
+    )
+    for k, (file, time) in enumerate(zip(dynamic, trigger_times_ms, strict=True)):
+        changed([file], TriggerTime=time, AcquisitionTime=f"1030{k:02d}.000000")
+    path = write_files([*_files(usual()), *dynamic], folder)
+    return OddStudy(path, usual(), says=[says])
+
+
+@odd_study
+def perfusion_in_a_cine_plane(folder: Path) -> OddStudy:
+    """It has more images than the cine, and is the later one; the cine is what to keep."""
+    says = r"series 85 left out: all 40 images were taken at one trigger time"
+    return _dynamic_in_a_cine_plane(folder, [120.0] * 40, says)
+
+
+@odd_study
+def perfusion_whose_trigger_times_count_on(folder: Path) -> OddStudy:
+    times: list[float | None] = [120.0 + 800.0 * k for k in range(40)]
+    says = r"series 85 left out: its 40 images were taken 800 ms apart, at an RR interval of 820"
+    return _dynamic_in_a_cine_plane(folder, times, says)
+
+
+@odd_study
+def perfusion_without_trigger_times(folder: Path) -> OddStudy:
+    says = r"scanned 2 times.*kept \(series 2; left out: series 85\)"
+    return _dynamic_in_a_cine_plane(folder, [None] * 40, says)
+
+
+@odd_study
+def inversion_times_in_a_cine_plane(folder: Path) -> OddStudy:
+    """A cine with an inversion before, which shows the contrast of many inversion times."""
+    files = _files(usual())
+    sweep = classic_series(replace(usual()[1], series=85, description="TI"), MOVED_HEART)
+    for k, file in enumerate(sweep):
+        file.dataset.InversionTime = 100.0 + 30.0 * k
+    path = write_files([*changed(files, InversionTime=0), *sweep], folder)
+    return OddStudy(path, usual(), says=[r"series 85: 8 image\(s\) left out, inversion recovery"])
+
+
+@odd_study
+def trigger_times_in_seconds(folder: Path) -> OddStudy:
+    """As phase times they would put all phases at the R wave."""
+    files = _files(usual())
+    for file in files:
+        file.dataset.TriggerTime = float(file.dataset.TriggerTime) / 1000
+    return OddStudy(write_files(files, folder), usual(), says=[r"no usable TriggerTime"])
 
 
 @odd_study

@@ -15,6 +15,8 @@ from pydicom.uid import (
 )
 
 from Testing.Core.generators.dicom_writer import (
+    PATIENT_ID,
+    PATIENT_NAME,
     DicomFile,
     changed,
     classic_files,
@@ -74,6 +76,20 @@ def damaged_zip_beside_the_files(folder: Path) -> OddStudy:
 
 
 @odd_study
+def encrypted_zip_beside_the_files(folder: Path) -> OddStudy:
+    """Named after the patient, as what a portal sends; the images lie there without it, too."""
+    write_files(_files(), folder)
+    path = folder / f"{PATIENT_NAME.split('^')[0]}.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("images", b"x")
+    data = bytearray(path.read_bytes())
+    data[6] |= 1  # the flag of an encrypted entry: in its own header and in the directory
+    data[data.find(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(bytes(data))
+    return OddStudy(folder, usual(), says=[r"a zip inside .* left out: the zip is encrypted"])
+
+
+@odd_study
 def zip_bomb(folder: Path) -> OddStudy:
     with zipfile.ZipFile(folder / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("zeros.dcm", bytes(32 * 2**20))
@@ -102,6 +118,15 @@ def truncated_pixels(folder: Path) -> OddStudy:
     path = folder / "Se3" / "im_005.dcm"
     _truncate(path, path.stat().st_size - 500)
     says = [r"damaged file.*Se3/im_005.dcm", r"1 damaged image\(s\) are missing"]
+    return OddStudy(folder, usual(), says=says, lost_phases={3: 4})
+
+
+@odd_study
+def damaged_file_in_a_folder_named_after_the_patient(folder: Path) -> OddStudy:
+    write_files(_files(), folder / PATIENT_ID)
+    path = folder / PATIENT_ID / "Se3" / "im_005.dcm"
+    _truncate(path, path.stat().st_size - 500)
+    says = [r"1 damaged file\(s\) skipped: \*\*\*/Se3/im_005.dcm"]
     return OddStudy(folder, usual(), says=says, lost_phases={3: 4})
 
 
