@@ -17,9 +17,9 @@ class Benchmark:
     on a real study against reference surfaces or label maps.
 
     Attributes:
-        plan: quick, a few subjects in minutes; full, every table of the documentation in hours;
-            real, the fits of STUDY against --reference; or motion, cardiac motion from tags with
-            every initialisation, in minutes.
+        plan: quick, the figures of a few subjects in minutes; full, every table of the
+            documentation in hours; real, the fits of STUDY against --reference; or motion,
+            cardiac motion from tags with every initialisation, in minutes.
         study: a folder, zip or file of DICOM or NIfTI; for real only.
         out: folder for tables and figures; a run of quick or full that was stopped goes on from
             what is in it.
