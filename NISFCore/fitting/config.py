@@ -46,10 +46,9 @@ class CrossingConfig:
     Attributes:
         blur_mm: standard deviations of the images' blurs, taken one after the other while the
             solver is tempered, the last one from then on.
-        spacing_mm: of the points along a line, or twice the blur where that is more.
-        points_worth: how many independent observations a point of a line stands for at this
-            spacing, all times of the cycle together: neighbours and phases say nearly the same. 0
-            leaves the term out.
+        spacing_mm: of the points along a line.
+        points_worth: how many independent observations a point of a line stands for, all times of
+            the cycle together: neighbours and phases say nearly the same. 0 leaves the term out.
         huber: differences beyond this many RMS count linearly.
     """
 

@@ -26,7 +26,6 @@ from NISFCore.fitting.unknowns import PER_SLICE
 from NISFCore.model.motion_correction import Poses, rotation_from_rotvec
 
 MIN_SIGMA = 1e-3
-SPACING_PER_BLUR = 2.0  # in a blurred image nearer points say nearly the same
 INSIDE_PIXELS = 1e-3  # so that a point on the last row has a next one
 
 
@@ -79,10 +78,8 @@ def crossing_equations(
     H, gradient = theta.new_zeros(n * n), theta.new_zeros(n)
     if len(images.pairs) == 0:
         return H.view(n, n), gradient
-    spacing_mm = max(config.spacing_mm, SPACING_PER_BLUR * config.blur_mm[blur])
-    found = differences(images, poses, blur, spacing_mm)
-    worth = config.points_worth * spacing_mm / config.spacing_mm
-    H_pairs, g_pairs = _per_pair(found, worth, config.huber)
+    found = differences(images, poses, blur, config.spacing_mm)
+    H_pairs, g_pairs = _per_pair(found, config)
     own = torch.arange(PER_SLICE, device=theta.device)
     where = ((first + PER_SLICE * images.pairs)[..., None] + own).flatten(1)
     H.index_add_(0, (where[:, :, None] * n + where[:, None]).flatten(), H_pairs.flatten())
@@ -188,13 +185,13 @@ def _line_motion(n_a: Tensor, n_b: Tensor) -> tuple[Tensor, Tensor]:
     return P[:, :, :1] * n_a[:, None], P[:, :, 1:] * n_b[:, None]
 
 
-def _per_pair(found: Differences, worth: float, huber: float) -> tuple[Tensor, Tensor]:
-    """Normal matrix `(n_pairs, 14, 14)` and gradient `(n_pairs, 14)` of each pair, a point being
-    worth so many observations, Huber's weights about the RMS of all differences; float64."""
+def _per_pair(found: Differences, config: CrossingConfig) -> tuple[Tensor, Tensor]:
+    """Normal matrix `(n_pairs, 14, 14)` and gradient `(n_pairs, 14)` of each pair, Huber's weights
+    about the RMS of all differences; float64."""
     r, slopes, L = -found.value, found.slopes, found.by_slopes
     sigma = r.square().mean().sqrt().clamp(min=MIN_SIGMA) if len(r) else MIN_SIGMA
-    weights = (huber * sigma / r.abs().clamp(min=1e-9)).clamp(max=1.0)
-    weighted = slopes * (weights * worth / (r.shape[1] * sigma**2))[..., None]
+    weights = (config.huber * sigma / r.abs().clamp(min=1e-9)).clamp(max=1.0)
+    weighted = slopes * (weights * config.points_worth / (r.shape[1] * sigma**2))[..., None]
     towards = torch.cat([weighted.mT @ slopes @ L, weighted.mT @ r[..., None]], dim=2)
     L, towards = (_on_lines(part, found.inside).flatten(1, 2) for part in (L, towards))
     together = (L.mT @ towards).double()

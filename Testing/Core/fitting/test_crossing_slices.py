@@ -247,19 +247,6 @@ def test_slices_that_were_moved_come_together_again() -> None:
     assert np.allclose(relative, gains / np.exp(np.log(gains).mean()), atol=0.03)
 
 
-def test_blurred_images_say_as_much_from_fewer_points() -> None:
-    """Of the same image, read at points 2 and 6 mm apart."""
-    images, poses = images_of(study(random_motions(1), np.ones(5))), random_poses(3, 1, 1, 0.02)
-    theta = unknowns(torch.zeros(0, dtype=torch.float64), poses)
-    dense, sparse = (
-        crossing_equations(images, poses, theta, GLOBAL, 0, CrossingConfig(blur_mm=(mm, 0.0)))
-        for mm in (0.0, 3.0)
-    )
-    ratio = (sparse[0].diagonal() / dense[0].diagonal())[GLOBAL:]
-    assert 0.85 < float(ratio.mean()) < 1.15
-    assert float(torch.cosine_similarity(sparse[1], dense[1], dim=0)) > 0.95
-
-
 def test_without_crossing_slices_nothing_is_said() -> None:
     whole = study(still(), np.ones(5))
     images = images_of(replace(whole, slices=whole.slices[:2]))
