@@ -52,7 +52,7 @@ class CrossingConfig:
         huber: differences beyond this many RMS count linearly.
     """
 
-    blur_mm: tuple[float, ...] = (4.0, 2.0, 1.0)
+    blur_mm: tuple[float, ...] = (8.0, 4.0, 2.0, 1.0)
     spacing_mm: float = 2.0
     points_worth: float = 0.4
     huber: float = 1.5
