@@ -333,12 +333,7 @@ def run_demo(
         )
         began = time.monotonic()
         export_result(
-            result,
-            folder / "export",
-            exported,
-            evaluation,
-            progress=progress,
-            cancel=cancel,
+            result, folder / "export", exported, evaluation, progress=progress, cancel=cancel
         )
         seconds = evaluation.seconds | {"export": time.monotonic() - began}
         evaluation = replace(evaluation, seconds=seconds)
