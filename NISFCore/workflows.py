@@ -10,9 +10,10 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from NISFCore.analysis.checked import checked
+from NISFCore.analysis.evaluation import Evaluation, evaluate
 from NISFCore.config import from_json_object
 from NISFCore.data.anatomy import GivenOrientation
 from NISFCore.data.guidance import Guidance, read_guidance
@@ -22,6 +23,7 @@ from NISFCore.data.retelling import retold_study
 from NISFCore.data.study import CineStudy
 from NISFCore.errors import ConfigError
 from NISFCore.evidence.network import load_slice_network
+from NISFCore.export.scanned_slices import SLICES_FILE, write_scanned_slices
 from NISFCore.export.settings import INTENSITY_FORMATS, ExportSettings
 from NISFCore.files import check_new_folder, new_folder, write_text_atomically
 from NISFCore.fitting import config as fit_configs
@@ -41,9 +43,6 @@ from NISFCore.progress import (
 from NISFCore.training import config as training_configs
 from NISFCore.training.config import TrainingConfig
 from NISFCore.views import CARDIAC_VIEWS, View
-
-if TYPE_CHECKING:
-    from NISFCore.analysis.evaluation import Evaluation
 
 SUMMARY_FILE = "summary.json"
 DEMO_SPACING_MM = 2.5
@@ -108,8 +107,6 @@ def inspect_input(
     Raises:
         NISFError: any of its kinds; nothing is written then.
     """
-    from NISFCore.export.scanned_slices import SLICES_FILE, write_scanned_slices
-
     if slices is not None:
         check_new_folder(slices, True, SLICES_FILE)
     study = source.read(cancel)
@@ -246,7 +243,6 @@ def export_folder(
 ) -> dict[str, Any]:
     """Export a result folder, with its motion where there is one; with a truth, the report holds
     the comparison with it."""
-    from NISFCore.analysis.evaluation import evaluate
     from NISFCore.export.motion_section import motion_folder_of
     from NISFCore.export.writer import export_result
     from NISFCore.phantom.truth import PhantomTruth
@@ -279,9 +275,8 @@ def evaluate_folder(
     *,
     progress: ProgressReporter | None = None,
     cancel: CancelToken | None = None,
-) -> "Evaluation":
+) -> Evaluation:
     """All figures of a result folder, against a simulated study's truth where one is given."""
-    from NISFCore.analysis.evaluation import evaluate
     from NISFCore.phantom.truth import PhantomTruth
 
     known = None if truth is None else PhantomTruth.load(truth)
@@ -298,7 +293,7 @@ def run_demo(
     overwrite: bool = False,
     progress: ProgressReporter | None = None,
     cancel: CancelToken | None = None,
-) -> "Evaluation":
+) -> Evaluation:
     """Simulate an unseen subject as DICOM, read, fit, export and evaluate it.
 
     Leaves `simulated/`, `result/`, `export/` (with `report.html`) and `summary.json` in `out`.
@@ -307,7 +302,6 @@ def run_demo(
         seed: of the subject; `DEMO_SEED` by default.
         overwrite: whether an earlier demo in `out` may be replaced.
     """
-    from NISFCore.analysis.evaluation import evaluate
     from NISFCore.export.writer import export_result
     from NISFCore.phantom.cohort import TRUTH_FOLDER, CohortSettings, simulate_cohort
     from NISFCore.phantom.truth import PhantomTruth

@@ -132,11 +132,16 @@ def selection_that_matches_nothing(folder: Path) -> OddStudy:
 
 def _with_new_uids(files: list[DicomFile]) -> list[DicomFile]:
     for file in files:
-        ds = file.dataset
-        ds.SOPInstanceUID = f"{ds.SOPInstanceUID}.77"
-        ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
-        ds.SeriesInstanceUID = f"{ds.SeriesInstanceUID}.77"
+        _become_another(file)
+        file.dataset.SeriesInstanceUID = f"{file.dataset.SeriesInstanceUID}.77"
     return files
+
+
+def _become_another(file: DicomFile) -> None:
+    """An image with a UID of its own."""
+    ds = file.dataset
+    ds.SOPInstanceUID = f"{ds.SOPInstanceUID}.77"
+    ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
 
 
 # ---------------------------------------------------------------- which planes there are
@@ -319,10 +324,8 @@ def series_that_is_empty(folder: Path) -> OddStudy:
 def _in_the_same_series(files: list[DicomFile], first_instance: int) -> list[DicomFile]:
     """The files as a later part of their series."""
     for k, file in enumerate(files):
-        ds = file.dataset
-        ds.InstanceNumber = first_instance + k
-        ds.SOPInstanceUID = f"{ds.SOPInstanceUID}.77"
-        ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
+        _become_another(file)
+        file.dataset.InstanceNumber = first_instance + k
         file.name = f"again/{file.name}"
     return files
 
