@@ -79,6 +79,7 @@ def main(arguments: list[str]) -> None:
     panel = photographer.panel
     panel.open_study(options.study)
     photographer.wait()
+    photographer.breathe()  # the panel looks at the new nodes a moment later, and shows all anew
     path = panel.ui.inputPath
     path.comboBox().blockSignals(True)
     path.setCurrentPath(f"/studies/{options.study.name}")  # nobody's folders in a picture
