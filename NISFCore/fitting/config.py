@@ -46,7 +46,8 @@ class CrossingConfig:
     Attributes:
         blur_mm: standard deviations of the images' blurs, taken one after the other while the
             solver is tempered, the last one from then on.
-        spacing_mm: of the points along a line.
+        spacing_mm: of the points along a line; in a more blurred image they lie as far apart as it
+            is blurred, and each counts for as many as it replaces.
         points_worth: how many independent observations a point of a line stands for, all times of
             the cycle together: neighbours and phases say nearly the same. 0 leaves the term out.
         huber: differences beyond this many RMS count linearly.
@@ -66,6 +67,10 @@ class CrossingConfig:
             raise ConfigError(
                 f"CrossingConfig.points_worth: got {self.points_worth}, must not be negative"
             )
+
+    def spacing_of(self, blur: int) -> float:
+        """Of the points in images of this blur, mm."""
+        return max(self.spacing_mm, self.blur_mm[blur])
 
 
 @dataclass(frozen=True)

@@ -78,8 +78,10 @@ def crossing_equations(
     H, gradient = theta.new_zeros(n * n), theta.new_zeros(n)
     if len(images.pairs) == 0:
         return H.view(n, n), gradient
-    found = differences(images, poses, blur, config.spacing_mm)
-    H_pairs, g_pairs = _per_pair(found, config)
+    spacing_mm = config.spacing_of(blur)
+    found = differences(images, poses, blur, spacing_mm)
+    # fewer points of a line stand for all of it
+    H_pairs, g_pairs = _per_pair(found, config, spacing_mm / config.spacing_mm)
     own = torch.arange(PER_SLICE, device=theta.device)
     where = ((first + PER_SLICE * images.pairs)[..., None] + own).flatten(1)
     H.index_add_(0, (where[:, :, None] * n + where[:, None]).flatten(), H_pairs.flatten())
@@ -185,13 +187,14 @@ def _line_motion(n_a: Tensor, n_b: Tensor) -> tuple[Tensor, Tensor]:
     return P[:, :, :1] * n_a[:, None], P[:, :, 1:] * n_b[:, None]
 
 
-def _per_pair(found: Differences, config: CrossingConfig) -> tuple[Tensor, Tensor]:
+def _per_pair(found: Differences, config: CrossingConfig, counts: float) -> tuple[Tensor, Tensor]:
     """Normal matrix `(n_pairs, 14, 14)` and gradient `(n_pairs, 14)` of each pair, Huber's weights
-    about the RMS of all differences; float64."""
+    about the RMS of all differences, each point counting for so many; float64."""
     r, slopes, L = -found.value, found.slopes, found.by_slopes
     sigma = r.square().mean().sqrt().clamp(min=MIN_SIGMA) if len(r) else MIN_SIGMA
     weights = (config.huber * sigma / r.abs().clamp(min=1e-9)).clamp(max=1.0)
-    weighted = slopes * (weights * config.points_worth / (r.shape[1] * sigma**2))[..., None]
+    worth = counts * config.points_worth / (r.shape[1] * sigma**2)
+    weighted = slopes * (weights * worth)[..., None]
     towards = torch.cat([weighted.mT @ slopes @ L, weighted.mT @ r[..., None]], dim=2)
     L, towards = (_on_lines(part, found.inside).flatten(1, 2) for part in (L, towards))
     together = (L.mT @ towards).double()

@@ -104,7 +104,7 @@ class _Solver:
 
     @property
     def posterior(self) -> Posterior:
-        covariance = torch.linalg.inv(self.information + self.known)
+        covariance = torch.cholesky_inverse(_factor_of(self.information + self.known))
         return Posterior(covariance, self.A.double())
 
     def run(self) -> None:
@@ -241,7 +241,14 @@ def damped_step(
     M = equations.H + precision
     gradient = equations.b - M @ theta
     M.diagonal().mul_(1.0 + damping)
-    return torch.linalg.solve(M, gradient)
+    return torch.cholesky_solve(gradient[:, None], _factor_of(M))[:, 0]
+
+
+def _factor_of(M: Tensor) -> Tensor:
+    """Lower triangular L with L L^T = M; not finite where there is none, so that a fit that left
+    the finite numbers says so at its end."""
+    factor, failed = torch.linalg.cholesky_ex(M)
+    return torch.where(failed == 0, factor, torch.nan)
 
 
 def apply_step(u: Tensor, poses: Poses, step: Tensor) -> tuple[Tensor, Poses]:

@@ -60,17 +60,20 @@ def linearise(
     decoder, dtype = problem.prior.decoder, problem.hidden_dtype
     traced = DecoderPass(decoder, x, time, estimate.latent, dtype)
     with torch.enable_grad():
-        seen = offset_intensity(traced.output, poses.tissue_offset).view(-1, k) @ points.weights
+        output = traced.output
+        labels = torch.softmax(output.label_logits, dim=1)
+        intensity = offset_intensity(output.intensity, labels, poses.tissue_offset)
+        seen = intensity.view(-1, k) @ points.weights
     df_dx, df_dh = traced.gradients(seen)
     scale = voxel_scale(batch, slices, poses)
     predicted = scale * seen.detach()
     g = scale[:, None, None] * df_dx.view(-1, k, 3)
     columns = pose_columns(points, poses, slices, batch.slice_index, g, predicted)
     columns[:, POSE:GAIN] = predicted[:, None] * gain_basis(batch.position_mm)
-    labels = torch.softmax(traced.output.label_logits.detach(), dim=1).view(-1, k, N_LABELS)
-    columns[:, GAIN:GLOBAL] = scale[:, None] * torch.einsum("nkl,k->nl", labels, points.weights)
+    shares = torch.einsum("nkl,k->nl", labels.detach().view(-1, k, N_LABELS), points.weights)
+    columns[:, GAIN:GLOBAL] = scale[:, None] * shares
     jacobian = torch.cat([scale[:, None] * df_dh @ A, columns], dim=1)
-    noise_sd = traced.output.noise_sd.detach().view(-1, k) @ points.weights
+    noise_sd = output.noise_sd.detach().view(-1, k) @ points.weights
     return Linearisation(batch.intensity - predicted, jacobian, noise_sd)
 
 

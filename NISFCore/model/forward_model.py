@@ -100,10 +100,10 @@ def predict(
     latent = latents if len(latents) == 1 else latents[subject]
     time = batch.cycle_fraction.repeat_interleave(k)
     output = decoder(points.canonical_mm.flatten(0, 1), time, latent)
-    intensity = offset_intensity(output, poses.tissue_offset[subject])
+    labels = torch.softmax(output.label_logits, dim=1)
+    intensity = offset_intensity(output.intensity, labels, poses.tissue_offset[subject])
     mean_intensity = intensity.view(-1, k) @ points.weights
-    probabilities = torch.softmax(output.label_logits, dim=1).view(-1, k, N_LABELS)
-    mean_probabilities = torch.einsum("nkl,k->nl", probabilities, points.weights)
+    mean_probabilities = torch.einsum("nkl,k->nl", labels.view(-1, k, N_LABELS), points.weights)
     scale = voxel_scale(batch, slices, poses)
     noise_sd = output.noise_sd.view(-1, k) @ points.weights
     return Prediction(scale * mean_intensity, mean_probabilities, noise_sd)

@@ -7,16 +7,16 @@ the hearts that a prior has seen, and what the latent cannot express as contrast
 express as shape. Not in the paper.
 """
 
-import torch
 from torch import Tensor
 
-from NISFCore.model.decoder import DecoderOutput
 
-
-def offset_intensity(output: DecoderOutput, tissue_offset: Tensor) -> Tensor:
+def offset_intensity(
+    intensity: Tensor, label_probabilities: Tensor, tissue_offset: Tensor
+) -> Tensor:
     """f' at n points, `(n,)`.
 
     Args:
+        intensity, label_probabilities: f `(n,)` and p `(n, N_LABELS)` of the decoder.
         tissue_offset: `(n, N_LABELS)`, or `(1, N_LABELS)` for one subject.
     """
-    return output.intensity + (torch.softmax(output.label_logits, 1) * tissue_offset).sum(1)
+    return intensity + (label_probabilities * tissue_offset).sum(1)

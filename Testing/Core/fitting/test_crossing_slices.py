@@ -247,6 +247,19 @@ def test_slices_that_were_moved_come_together_again() -> None:
     assert np.allclose(relative, gains / np.exp(np.log(gains).mean()), atol=0.03)
 
 
+def test_fewer_points_of_a_blurred_line_say_as_much() -> None:
+    whole = study(random_motions(5), np.ones(5))
+    images = crossing_images(whole, FRAME, REGION, torch.ones(5), (8.0,))
+    poses = Poses.identity(1, 5)
+    theta = torch.zeros(GLOBAL + 5 * PER_SLICE, dtype=torch.float64)
+    (H, b), (H_all, b_all) = (
+        crossing_equations(images, poses, theta, GLOBAL, 0, CrossingConfig(blur_mm=(said,)))
+        for said in (8.0, 0.0)
+    )
+    assert float((H - H_all).norm() / H_all.norm()) < 0.1
+    assert float((b - b_all).norm() / b_all.norm()) < 0.1
+
+
 def test_without_crossing_slices_nothing_is_said() -> None:
     whole = study(still(), np.ones(5))
     images = images_of(replace(whole, slices=whole.slices[:2]))

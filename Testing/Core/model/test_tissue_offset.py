@@ -6,7 +6,7 @@ import torch
 
 from NISFCore.labels import N_LABELS
 from NISFCore.model.config import DecoderConfig
-from NISFCore.model.decoder import Decoder, DecoderOutput
+from NISFCore.model.decoder import Decoder
 from NISFCore.model.forward_model import predict
 from NISFCore.model.motion_correction import Poses
 from NISFCore.model.psf import NO_PSF
@@ -17,15 +17,13 @@ OFFSET = torch.tensor([[0.0, 0.1, -0.2, 0.3]])
 
 
 def test_a_certain_label_gets_its_own_offset() -> None:
-    output = DecoderOutput(
-        torch.full((N_LABELS,), 0.5), 50.0 * torch.eye(N_LABELS), torch.ones(N_LABELS)
-    )
-    assert torch.allclose(offset_intensity(output, OFFSET), 0.5 + OFFSET[0])
+    seen = offset_intensity(torch.full((N_LABELS,), 0.5), torch.eye(N_LABELS), OFFSET)
+    assert torch.allclose(seen, 0.5 + OFFSET[0])
 
 
 def test_an_undecided_point_gets_the_mean() -> None:
-    output = DecoderOutput(torch.zeros(1), torch.zeros(1, N_LABELS), torch.ones(1))
-    assert torch.allclose(offset_intensity(output, OFFSET), OFFSET.mean())
+    seen = offset_intensity(torch.zeros(1), torch.full((1, N_LABELS), 1 / N_LABELS), OFFSET)
+    assert torch.allclose(seen, OFFSET.mean())
 
 
 def test_predictions_are_brighter_where_the_tissue_is_before_the_slice_is_scaled() -> None:
