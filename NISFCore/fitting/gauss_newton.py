@@ -10,6 +10,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from NISFCore.errors import StudyError
 from NISFCore.fitting.config import GaussNewtonConfig
 from NISFCore.fitting.crossing_slices import crossing_equations
 from NISFCore.fitting.jacobian import joined, linearise
@@ -21,6 +22,7 @@ from NISFCore.fitting.motion_prior import (
 )
 from NISFCore.fitting.normal_equations import FadingMemory, NormalEquations, normal_equations
 from NISFCore.fitting.problem import (
+    NO_ANSWER,
     VOXELS_PER_PART,
     Estimate,
     FitProblem,
@@ -43,6 +45,10 @@ how far this study's slices moved."""
 MIN_STRETCH, WARP_SHRINKAGE = 0.2, 0.9
 """A warp is made smaller until no part of the heart shrinks to less than this share."""
 
+ROUNDING = 1e-6
+"""Of a normal matrix's diagonal: what summing it in float32 may have taken, so that rounding never
+makes a flat direction a negative one."""
+
 
 def solve_gauss_newton(
     problem: FitProblem,
@@ -58,6 +64,7 @@ def solve_gauss_newton(
 
     Raises:
         Cancelled: between two parts of a step.
+        StudyError: if it left the finite numbers.
     """
     solver = _Solver(problem, config, seed, recorder)
     if start is not None:
@@ -104,7 +111,9 @@ class _Solver:
 
     @property
     def posterior(self) -> Posterior:
-        covariance = torch.cholesky_inverse(_factor_of(self.information + self.known))
+        M = self.information + self.known
+        M.diagonal().mul_(1.0 + ROUNDING)
+        covariance = torch.cholesky_inverse(_factor_of(M))
         return Posterior(covariance, self.A.double())
 
     def run(self) -> None:
@@ -130,6 +139,8 @@ class _Solver:
             )
         precision = self.precision
         step = damped_step(average, theta, precision, self.damping)
+        if not step.isfinite().all():
+            raise StudyError(NO_ANSWER)
         self.u, self.poses = apply_step(self.u, self.poses, step)
         self._unfold()
         self.damping = max(config.last_damping, self.damping * config.damping_factor)
@@ -245,8 +256,7 @@ def damped_step(
 
 
 def _factor_of(M: Tensor) -> Tensor:
-    """Lower triangular L with L L^T = M; not finite where there is none, so that a fit that left
-    the finite numbers says so at its end."""
+    """Lower triangular L with L L^T = M; not finite where there is none."""
     factor, failed = torch.linalg.cholesky_ex(M)
     return torch.where(failed == 0, factor, torch.nan)
 

@@ -34,6 +34,8 @@ from NISFCore.model.shape_warp import ShapeWarp, WarpModes
 from NISFCore.model.voxels import VoxelBatch, VoxelTable
 from NISFCore.progress import CancelToken, ProgressEvent, ProgressReporter
 
+NO_ANSWER = "the fit found no finite answer; look at the images with `nisf inspect`"
+
 VOXELS_PER_PART = 2048
 """Voxels that go through the decoder at once: a cancel waits for one part, not for a whole step."""
 
@@ -140,7 +142,7 @@ def fitted_parameters(
     """
     poses = estimate.poses
     if not all(bool(v.isfinite().all()) for v in (estimate.latent, *vars(poses).values())):
-        raise StudyError("the fit found no finite answer; look at the images with `nisf inspect`")
+        raise StudyError(NO_ANSWER)
     motions = _motions_ras(poses, study, frame)
     common = _common_motion(motions, study, table)
     centred = [common @ motion for motion in motions]

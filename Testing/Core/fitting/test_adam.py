@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from NISFCore.errors import StudyError
 from NISFCore.fitting.adam import solve_adam
 from NISFCore.fitting.config import TUNED_ADAM, AdamConfig, GaussNewtonConfig
 from NISFCore.fitting.gauss_newton import solve_gauss_newton
@@ -94,3 +95,11 @@ def test_a_watcher_sees_every_step_and_costs_no_time(problem: FitProblem, solver
     assert torch.equal(seen[-1][1].latent, last.latent)
     assert not torch.equal(seen[0][1].latent, last.latent)
     assert watched.steps[-1].seconds <= wall - (n - 1) * pause_seconds + 0.1
+
+
+def test_a_step_that_is_no_number_ends_the_default_solver(problem: FitProblem) -> None:
+    found = solve_adam(problem, replace(SHORT_PAPER, n_steps=1), 0, recorder(1))
+    lost = replace(found, latent=torch.full_like(found.latent, torch.nan))
+    config = GaussNewtonConfig(voxels=(256,))
+    with frozen(problem.prior), pytest.raises(StudyError, match="no finite answer"):
+        solve_gauss_newton(problem, config, 0, recorder(1), lost)
