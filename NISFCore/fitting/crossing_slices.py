@@ -95,23 +95,22 @@ def differences(images: CrossingImages, poses: Poses, blur: int, spacing_mm: flo
     R = rotation_from_rotvec(poses.slice_rotvec)
     centre = images.centre_mm + poses.slice_translation_mm
     normal = torch.einsum("sij,sj->si", R, images.normal)
-    a, b = images.pairs.unbind(1)
+    both = images.pairs.T
     x = _line_points(images, normal, centre, spacing_mm)
-    pixel_a, seen_a = _pixels(images, a, (x - centre[a][:, None]) @ R[a])
-    pixel_b, seen_b = _pixels(images, b, (x - centre[b][:, None]) @ R[b])
-    inside = _in_region(images, x) & seen_a & seen_b
-    shifts = _shifts(images, R, normal)
-    pair = torch.nonzero(inside)[:, 0]
-    x, a, b, shifts = x[inside], a[pair], b[pair], shifts[:, pair]
-    frames = images.blurred[blur]
+    pixel, seen = _pixels(images, both, (x - centre[both][:, :, None]) @ R[both])
+    inside = _in_region(images, x) & seen.all(0)
+    point = torch.nonzero(inside.flatten())[:, 0]
+    pair = point // x.shape[1]
+    x, pixel = x.flatten(0, 1)[point], pixel.flatten(1, 2)[:, point]
+    shifts, both = _shifts(images, R, normal)[:, pair], both[:, pair]
     # a scale common to both must not make D smaller, hence the ratio
-    ratio = torch.exp((poses.log_scale[b] - poses.log_scale[a]) / 2)[:, None]
-    I_a, g_a = _read(frames, a, pixel_a[inside])
-    I_b, g_b = _read(frames, b, pixel_b[inside])
-    I_a, g_a, I_b, g_b = I_a * ratio, g_a * ratio[..., None], I_b / ratio, g_b / ratio[..., None]
-    slopes = torch.cat([g_a, g_b, (I_a + I_b)[..., None] / 2], dim=-1)
-    arms = torch.stack([x - centre[a], x - centre[b]])
-    return Differences(I_a - I_b, slopes, _by_slopes(shifts, arms), inside, x)
+    log_ratio = (poses.log_scale[both[1]] - poses.log_scale[both[0]]) / 2
+    ratio = torch.exp(torch.stack([log_ratio, -log_ratio]))[..., None]
+    value, slope = _read(images.blurred[blur], both, pixel)
+    value, slope = value * ratio, slope * ratio[..., None]
+    slopes = torch.cat([slope[0], slope[1], value.mean(0)[..., None]], dim=-1)
+    by_slopes = _by_slopes(shifts, x - centre[both])
+    return Differences(value[0] - value[1], slopes, by_slopes, inside, x)
 
 
 def _shifts(images: CrossingImages, R: Tensor, normal: Tensor) -> Tensor:
@@ -157,26 +156,27 @@ def _in_region(images: CrossingImages, x: Tensor) -> Tensor:
 
 
 def _pixels(images: CrossingImages, s: Tensor, relative: Tensor) -> tuple[Tensor, Tensor]:
-    """Pixels `(n_pairs, n, 2)` of points given as scanned and relative to their slice's centre, and
-    which lie within the image."""
+    """Pixels `(2, n_pairs, n, 2)` of points given as scanned and relative to the centre of their
+    slice, s `(2, n_pairs)`, and which lie within the image."""
     M = images.pixel_from_canonical[s]
-    scanned = relative + images.centre_mm[s][:, None]
-    pixel = scanned @ M[:, :, :3].mT + M[:, None, :, 3]
-    last = (images.size[s] - 1)[:, None].to(pixel)
+    scanned = relative + images.centre_mm[s][:, :, None]
+    pixel = scanned @ M[..., :3].mT + M[:, :, None, :, 3]
+    last = (images.size[s] - 1)[:, :, None].to(pixel)
     seen = ((pixel >= 0) & (pixel <= last)).all(-1)
     return torch.minimum(pixel.clamp(min=0.0), last - INSIDE_PIXELS), seen
 
 
 def _read(frames: Tensor, s: Tensor, pixel: Tensor) -> tuple[Tensor, Tensor]:
-    """Bilinear values `(n, n_phases)` of slices s at pixels `(n, 2)`, and their slopes along the
-    pixels' axes, `(n, n_phases, 2)`."""
+    """Bilinear values `(2, n, n_phases)` of slices s at pixels `(2, n, 2)`, and their slopes along
+    the pixels' axes, `(2, n, n_phases, 2)`."""
+    n_rows, n_columns, n_phases = frames.shape[1:]
     corner = pixel.long()
-    i, j = corner.unbind(1)
-    u, v = (pixel - corner)[:, :, None].unbind(1)
-    f00, f01 = frames[s, j, i], frames[s, j, i + 1]
-    f10, f11 = frames[s, j + 1, i], frames[s, j + 1, i + 1]
-    along_i = (1 - v) * (f01 - f00) + v * (f11 - f10)
-    along_j = (1 - u) * (f10 - f00) + u * (f11 - f01)
+    first = (s * n_rows + corner[..., 1]) * n_columns + corner[..., 0]
+    pixels = frames.view(-1, n_phases)
+    f00, f01, f10, f11 = (pixels[first + further] for further in (0, 1, n_columns, n_columns + 1))
+    u, v = (pixel - corner)[..., None].unbind(-2)
+    along_i = torch.lerp(f01 - f00, f11 - f10, v)
+    along_j = torch.lerp(f10 - f00, f11 - f01, u)
     return f00 + u * (f01 - f00) + v * along_j, torch.stack([along_i, along_j], dim=-1)
 
 
